@@ -1,0 +1,90 @@
+"""The one background thread of a process: writes what nobody waits for, and renews the lease."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from tidemill.client.recorder import Recorder
+from tidemill.exceptions import StoreError
+
+_RETRY_SECONDS = 1.0
+
+
+class Pulse:
+    """Beats while there is something to do, and sleeps otherwise.
+
+    Args:
+        recorder: what it empties: whatever has waited for a whole beat is written.
+        renew: called every `renew_seconds` while `renewing` is set.
+        interval: seconds within which everything recorded is written.
+    """
+
+    def __init__(
+        self, recorder: Recorder, renew: Callable[[], None], *, interval: float, renew_seconds: float
+    ) -> None:
+        self.renewing = False
+        self._recorder = recorder
+        self._renew = renew
+        self._beat = interval / 2
+        self._renew_seconds = renew_seconds
+        self._next_renewal = 0.0
+        self._something_to_do = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._asleep = True
+        self._stopped = False
+        recorder.wake = self._wake
+
+    def start_renewing(self) -> None:
+        """From now on the lease is renewed."""
+        if not self.renewing:
+            self.renewing = True
+            self._next_renewal = time.monotonic() + self._renew_seconds
+            self._wake()
+            self._something_to_do.set()
+
+    def stop(self) -> None:
+        self._stopped = True
+        self._something_to_do.set()
+
+    def _wake(self) -> None:
+        if self._asleep:
+            self._asleep = False
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="tidemill-pulse", daemon=True)
+                self._thread.start()
+            else:
+                self._something_to_do.set()
+
+    def _run(self) -> None:
+        while not self._stopped:
+            seen = self._recorder.committed
+            time.sleep(self._beat)
+            try:
+                self._attend(seen)
+            except StoreError:
+                # Whoever waits for a commit gets this error; what waits here is kept and tried again.
+                time.sleep(_RETRY_SECONDS)
+
+    def _attend(self, seen: int) -> None:
+        """One beat."""
+        now = time.monotonic()
+        if self.renewing and now >= self._next_renewal:
+            self._next_renewal = now + self._renew_seconds
+            self._renew()
+        if self._recorder.waiting:
+            if self._recorder.committed == seen:
+                self._recorder.flush()
+        else:
+            self._sleep_until_needed()
+
+    def _sleep_until_needed(self) -> None:
+        self._something_to_do.clear()
+        self._asleep = True
+        if self._recorder.waiting:  # added between the look above and going to sleep
+            self._asleep = False
+            return
+        rest = self._next_renewal - time.monotonic() if self.renewing else None
+        self._something_to_do.wait(rest)
+        self._asleep = False

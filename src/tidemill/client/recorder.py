@@ -1,0 +1,134 @@
+"""Group commit by combining: what a process records waits in a buffer until somebody needs it to be durable.
+
+Whoever needs that enters the database's queue and commits everything buffered, its own and others'; whoever comes second
+finds its ticket committed already. So one sequential task costs one small transaction in its own thread, and a thousand
+concurrent ones share few. What nobody waits for rides along, or is written by the pulse within 50 ms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from tidemill.interrupts import shielded
+from tidemill.records import Batch, LogEntry, TaskRunEntry
+
+# Above this many waiting entries whoever adds one commits first: memory stays bounded however fast runs are made.
+_BACK_PRESSURE = 20_000
+_RELAXED_BATCH = 512
+
+
+class Section(Protocol):
+    def enter(self, wait: bool = True) -> bool: ...
+
+    def leave(self) -> None: ...
+
+
+class Recorder:
+    """The buffer of one process.
+
+    Args:
+        section: the queue of writers.
+        write: records a batch durably and gives the flow runs refused, with reasons.
+        relaxed: nobody waits for a commit; it follows within the pulse's interval.
+    """
+
+    def __init__(self, section: Section, write: Callable[[Batch], dict[str, str]], *, relaxed: bool = False) -> None:
+        self.relaxed = relaxed
+        self.leases: tuple[str, ...] = ()
+        self.refused: dict[str, str] = {}
+        self.committed = 0
+        self.wake: Callable[[], None] | None = None
+        self._section = section
+        self._write = write
+        self._most_waiting = _RELAXED_BATCH if relaxed else _BACK_PRESSURE
+        self._issued = 0
+        self._task_runs: list[TaskRunEntry] = []
+        self._logs: list[LogEntry] = []
+
+    @property
+    def waiting(self) -> int:
+        """How many entries are not committed yet."""
+        return len(self._task_runs) + len(self._logs)
+
+    def put(self, entry: TaskRunEntry) -> int:
+        """Adds a task run as it is now; returns the ticket whose commit makes it durable.
+
+        An entry that waits already is not added again: the commit takes its newest progress.
+        """
+        if entry.recorded:
+            entry.recorded = False
+            self._task_runs.append(entry)
+            if len(self._task_runs) > self._most_waiting:
+                self.flush()
+        return self._ticket()
+
+    def put_log(self, entry: LogEntry) -> None:
+        """Adds a line that a run logged."""
+        self._logs.append(entry)
+        if len(self._logs) > 3 * self._most_waiting:
+            self.flush()
+        self._ticket()
+
+    def commit(self, ticket: int) -> None:
+        """Returns when everything up to `ticket` is durable.
+
+        Raises:
+            StoreError: it could not be written; it stays in the buffer, and the next commit tries again.
+        """
+        if self.committed < ticket:
+            self.flush()
+
+    def flush(self) -> None:
+        """Makes everything durable that was added before the call."""
+        self._section.enter(wait=True)
+        try:
+            self._write_out()
+        finally:
+            self._section.leave()
+
+    def try_flush(self) -> bool:
+        """The same, unless another writer is at work: then it answers False at once."""
+        if not self._section.enter(wait=False):
+            return False
+        try:
+            self._write_out()
+        finally:
+            self._section.leave()
+        return True
+
+    def forget(self) -> None:
+        """Drops what waits; for a forked child, whose parent writes it."""
+        self._task_runs.clear()
+        self._logs.clear()
+
+    def _ticket(self) -> int:
+        # Two threads may get the same number; each has added its entry before, so a commit that sees the number takes both.
+        self._issued = ticket = self._issued + 1
+        if self.wake is not None:
+            self.wake()
+        return ticket
+
+    def _write_out(self) -> None:
+        with shielded:
+            self._write_all()
+
+    def _write_all(self) -> None:
+        upto = self._issued
+        # Others may append meanwhile: what is taken is the front of the lists, and only once it is written is it removed.
+        task_runs = self._task_runs[:]
+        logs = self._logs[:]
+        if task_runs or logs:
+            for entry in task_runs:
+                entry.recorded = True  # before it is read: progress made from now on adds the entry anew
+            try:
+                refused = self._write(Batch(task_runs, logs, self.leases))
+            except BaseException:
+                for entry in task_runs:
+                    entry.recorded = False
+                raise
+            del self._task_runs[: len(task_runs)]
+            del self._logs[: len(logs)]
+            if refused:
+                self.refused.update(refused)
+        self.committed = max(self.committed, upto)

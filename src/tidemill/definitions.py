@@ -1,0 +1,227 @@
+"""What flows and tasks have in common: a function, its options, and how it is called as a method."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import hashlib
+import inspect
+import warnings
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
+from typing import Any, ClassVar, TypeVar
+
+from tidemill import settings
+from tidemill.engine.hooks import OPTION_OF_TYPE, Hook
+from tidemill.engine.names import check_name
+from tidemill.engine.parameters import Signature
+from tidemill.exceptions import DefinitionError, ReservedArgumentError
+
+D = TypeVar("D", bound="Definition")
+
+_NO_RECEIVER = object()
+
+
+class Definition:
+    """A decorated function."""
+
+    kind: ClassVar[str]
+    option_names: ClassVar[frozenset[str]]
+    reserved: ClassVar[frozenset[str]]
+    name: str
+
+    def __init__(self, fn: Callable[..., Any], options: dict[str, Any]) -> None:
+        self.descriptor = fn
+        self.options = options
+        self.function: Callable[..., Any] = fn.__func__ if isinstance(fn, classmethod | staticmethod) else fn
+        if not callable(self.function):
+            raise DefinitionError(f"@{self.kind} takes a function, not {fn!r}.")
+        self.fn = self.function
+        self.function_name = getattr(self.function, "__name__", type(self.function).__name__)
+        self.module = getattr(self.function, "__module__", None) or "__main__"
+        self.qualname = getattr(self.function, "__qualname__", self.function_name)
+        self.is_async = inspect.iscoroutinefunction(self.function) or inspect.isasyncgenfunction(self.function)
+        self.description = options.get("description") or inspect.getdoc(self.function)
+        self.tags = _tags(options.get("tags"), self.kind)
+        self.timeout_seconds = _timeout(options.get("timeout_seconds"))
+        self.log_prints: bool | None = options.get("log_prints")
+        self.hooks: dict[str, list[Hook]] = {
+            option: self._checked_hooks(option, options.get(option)) for option in OPTION_OF_TYPE.values()
+        }
+        self.receiver: Any = _NO_RECEIVER
+        functools.update_wrapper(self, self.function)  # type: ignore[arg-type]
+        self._refuse_reserved_parameters()
+
+    @functools.cached_property
+    def version(self) -> str | None:
+        """The version given, or for a flow the md5 of its source file."""
+        given = self.options.get("version")
+        if given is not None or self.kind != "flow":
+            return given
+        try:
+            with open(inspect.getsourcefile(self.function) or "", "rb") as file:
+                return hashlib.md5(file.read(), usedforsecurity=False).hexdigest()
+        except (OSError, TypeError):
+            return None
+
+    @functools.cached_property
+    def entrypoint(self) -> str | None:
+        """Where the function is to be found again: `path/to/file.py:name`, or `module:name` without a file."""
+        try:
+            place = inspect.getsourcefile(self.function) or self.module
+        except TypeError:
+            place = self.module
+        return f"{place}:{self.qualname}"
+
+    @functools.cached_property
+    def signature(self) -> Signature:
+        return Signature(self.function, self.name, bound=self._takes_receiver())
+
+    def bound_to(self: D, instance: Any, owner: Any) -> D:
+        """What the attribute of a class or an instance gives: the definition with its first argument filled in."""
+        if isinstance(self.descriptor, staticmethod):
+            return self
+        receiver = owner if isinstance(self.descriptor, classmethod) else instance
+        if receiver is None:
+            return self
+        bound = copy.copy(self)
+        bound.receiver = receiver
+        bound.fn = functools.partial(self.function, receiver)
+        return bound
+
+    def with_receiver(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The positional arguments of a call, with the instance or class of a method in front."""
+        return args if self.receiver is _NO_RECEIVER else (self.receiver, *args)
+
+    def changed(self: D, options: dict[str, Any]) -> D:
+        """The same definition with some options changed."""
+        check_options(self.kind, self.option_names, options)
+        other = type(self)(self.descriptor, **{**self.options, **self._hooks_added(), **options})
+        if self.receiver is not _NO_RECEIVER:
+            other.receiver, other.fn = self.receiver, functools.partial(self.function, self.receiver)
+        return other
+
+    def log_prints_by_default(self) -> bool:
+        return settings.current().log_prints
+
+    def on_running(self, hook: Hook) -> Hook:
+        """Decorator: calls `hook(definition, run, state)` when a run starts running."""
+        return self._add_hook("on_running", hook)
+
+    def on_completion(self, hook: Hook) -> Hook:
+        """Decorator: calls `hook(definition, run, state)` when a run completes."""
+        return self._add_hook("on_completion", hook)
+
+    def on_failure(self, hook: Hook) -> Hook:
+        """Decorator: calls `hook(definition, run, state)` when a run fails."""
+        return self._add_hook("on_failure", hook)
+
+    def on_crashed(self, hook: Hook) -> Hook:
+        """Decorator: calls `hook(definition, run, state)` when a run crashes."""
+        return self._add_hook("on_crashed", hook)
+
+    def on_cancellation(self, hook: Hook) -> Hook:
+        """Decorator: calls `hook(definition, run, state)` when a run is cancelled."""
+        return self._add_hook("on_cancellation", hook)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r}>"
+
+    def _add_hook(self, option: str, hook: Hook) -> Hook:
+        self.hooks[option] += self._checked_hooks(option, [hook])
+        return hook
+
+    def _hooks_added(self) -> dict[str, Any]:
+        return {option: list(hooks) for option, hooks in self.hooks.items() if hooks}
+
+    def _checked_hooks(self, option: str, hooks: Iterable[Hook] | None) -> list[Hook]:
+        if callable(hooks):
+            raise DefinitionError(f"{option} takes a list of functions: {option}=[{getattr(hooks, '__name__', hooks)}].")
+        checked = list(hooks or ())
+        for hook in checked:
+            if not callable(hook):
+                raise DefinitionError(f"{option} takes functions, and {hook!r} is none.")
+            if inspect.iscoroutinefunction(hook) and not self.is_async:
+                raise DefinitionError(f"{option} of a plain {self.kind} takes plain functions; {hook!r} is async.")
+        return checked
+
+    def _takes_receiver(self) -> bool:
+        """Whether the first parameter is an instance or class, which is not among the recorded parameters."""
+        if isinstance(self.descriptor, staticmethod):
+            return False
+        if isinstance(self.descriptor, classmethod) or self.receiver is not _NO_RECEIVER:
+            return True
+        first = next(iter(inspect.signature(self.function).parameters), None)
+        return first in ("self", "cls") and "." in self.qualname
+
+    def _refuse_reserved_parameters(self) -> None:
+        code = getattr(self.function, "__code__", None)
+        if code is None:
+            return
+        names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+        for name in names:
+            if name in self.reserved:
+                raise ReservedArgumentError(
+                    f"{self.function_name}() has a parameter {name!r}, which Tidemill uses itself when a {self.kind} is "
+                    "called. Rename the parameter."
+                )
+
+
+def check_options(kind: str, known: frozenset[str], options: dict[str, Any]) -> None:
+    """Raises TypeError for an option that does not exist, with the one that was probably meant."""
+    for option in options:
+        if option not in known:
+            close = get_close_matches(option, known, n=1)
+            meant = f" Did you mean {close[0]!r}?" if close else f" Options: {', '.join(sorted(known))}."
+            raise TypeError(f"@{kind} has no option {option!r}.{meant}")
+
+
+def name_of(definition: Definition, default: str) -> str:
+    """The name given, or the default; checked."""
+    given = definition.options.get("name")
+    if given is not None:
+        return check_name(given, definition.kind)
+    return check_name("anonymous" if default == "<lambda>" else default, definition.kind)
+
+
+_registered: dict[tuple[str, str], tuple[str, str, str | None, int]] = {}
+
+
+def register(definition: D) -> D:
+    """Notes a definition by its name, and warns when another function has that name already. Defining the same function
+    again, as notebook cells do, is no news."""
+    code = getattr(definition.function, "__code__", None)
+    file, line = (code.co_filename, code.co_firstlineno) if code is not None else (None, 0)
+    key = (definition.kind, definition.name)
+    mine = (definition.module, definition.qualname, file, line)
+    other = _registered.get(key)
+    _registered[key] = mine
+    if other is not None and _is_another(other, mine):
+        warnings.warn(
+            f"A {definition.kind} named {definition.name!r} and defined at '{mine[2]}:{mine[3]}' conflicts with another "
+            f"{definition.kind} ('{other[2]}:{other[3]}'). Consider specifying a unique `name` parameter in the {definition.kind} "
+            f"definition:\n\n `@{definition.kind}(name='my_unique_name', ...)`",
+            stacklevel=3,
+        )
+    return definition
+
+
+def _is_another(one: tuple[str, str, str | None, int], other: tuple[str, str, str | None, int]) -> bool:
+    if one[:2] != other[:2]:
+        return True
+    return one[2] == other[2] and one[3] != other[3]
+
+
+def _tags(tags: Iterable[str] | None, kind: str) -> tuple[str, ...]:
+    if isinstance(tags, str):
+        raise DefinitionError(f"tags of a {kind} are a list of texts, not one text: tags=[{tags!r}].")
+    return tuple(dict.fromkeys(str(tag) for tag in tags or ()))
+
+
+def _timeout(seconds: Any) -> float | None:
+    if seconds is None:
+        return None
+    if not isinstance(seconds, int | float) or seconds <= 0:
+        raise DefinitionError(f"timeout_seconds must be a number above 0, not {seconds!r}.")
+    return float(seconds)
+

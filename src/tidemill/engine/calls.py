@@ -1,0 +1,128 @@
+"""What calling a flow or a task does: the short way from the user's call into the engine, in the function's own colour."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from tidemill import logs
+from tidemill.colour import AsyncIO, BlockingIO, run_blocking
+from tidemill.engine.flow_run import FlowExecution
+from tidemill.engine.generators import drive, drive_async
+from tidemill.engine.prints import capture_prints
+from tidemill.engine.task_run import TaskExecution
+from tidemill.exceptions import TerminationSignal
+from tidemill.interrupts import unwinding_signals
+from tidemill.states import State
+
+if TYPE_CHECKING:
+    from tidemill.flows import Flow
+    from tidemill.tasks import Task
+
+BLOCKING = BlockingIO()
+ASYNC = AsyncIO()
+
+
+def call_task(task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], return_state: bool) -> Any:
+    """Calls a task: gives its value or raises its exception; with `return_state`, gives its state. For an async task, a
+    coroutine that does."""
+    args = task.with_receiver(args)
+    parameters = task.signature.bind(args, kwargs)
+    io = ASYNC if task.is_async else BLOCKING
+    _prepare(task.log_prints)
+    execution = TaskExecution(io, task, parameters, args, kwargs)
+    if task.is_generator:
+        return _call_generator(execution, args, kwargs, return_state)
+    if task.is_async:
+        return _finish_async(execution, return_state)
+    run_blocking(execution.run())
+    return _outcome(execution, return_state)
+
+
+def call_flow(flow: Flow[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], return_state: bool) -> Any:
+    """Calls a flow; as `call_task`."""
+    given = flow.signature.bind(flow.with_receiver(args), kwargs)
+    _prepare(flow.log_prints)
+    if flow.is_async:
+        return _run_async_flow(flow, given, return_state)
+    execution = FlowExecution(BLOCKING, flow, given)
+    run_blocking(execution.run())
+    return _outcome(execution, return_state)
+
+
+def _prepare(log_prints: bool | None) -> None:
+    logs.set_up()
+    if log_prints is not False:
+        capture_prints()
+
+
+async def _finish_async(execution: TaskExecution, return_state: bool) -> Any:
+    await execution.run()
+    return _outcome(execution, return_state)
+
+
+async def _run_async_flow(flow: Flow[..., Any], given: dict[str, Any], return_state: bool) -> Any:
+    execution = FlowExecution(ASYNC, flow, given, _canceller())
+    try:
+        await execution.run()
+    except BaseException as error:
+        if unwinding_signals.terminated and type(error).__name__ == "CancelledError":
+            raise TerminationSignal from error
+        raise
+    return _outcome(execution, return_state)
+
+
+def _canceller() -> Callable[[], None]:
+    """How a signal handler cancels the asyncio task that calls this."""
+    import asyncio
+
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    return lambda: loop.call_soon_threadsafe(task.cancel) and None if task is not None else None
+
+
+def _outcome(execution: TaskExecution | FlowExecution, return_state: bool) -> Any:
+    if return_state:
+        return execution.state
+    if execution.error is not None:
+        _raise(execution.error)
+    return execution.value
+
+
+def _raise(error: BaseException) -> NoReturn:
+    try:
+        raise error
+    finally:
+        del error  # the traceback points to this frame, and would keep the frame in a circle
+
+
+def _call_generator(
+    execution: TaskExecution, args: tuple[Any, ...], kwargs: dict[str, Any], return_state: bool
+) -> Generator[Any, Any, Any] | AsyncGenerator[Any, Any] | State[Any] | Coroutine[Any, Any, State[Any]] | None:
+    """A generator task is executed while it is iterated; asked for its state, it is iterated to its end at once."""
+    if execution.task.is_async:
+        return _exhaust_async(execution, args, kwargs) if return_state else drive_async(execution, args, kwargs)
+    if not return_state:
+        return drive(execution, args, kwargs)
+    try:
+        values = list(drive(execution, args, kwargs))
+    except Exception:
+        if execution.state is None:
+            raise
+        return execution.state
+    return _with_values(execution, values)
+
+
+async def _exhaust_async(execution: TaskExecution, args: tuple[Any, ...], kwargs: dict[str, Any]) -> State[Any] | None:
+    try:
+        values = [value async for value in drive_async(execution, args, kwargs)]
+    except Exception:
+        if execution.state is None:
+            raise
+        return execution.state
+    return _with_values(execution, values)
+
+
+def _with_values(execution: TaskExecution, values: list[Any]) -> State[Any] | None:
+    if execution.state is not None:
+        execution.state.data = values
+    return execution.state

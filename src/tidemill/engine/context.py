@@ -1,0 +1,205 @@
+"""Where the running code is: in which flow run and task run, with which tags."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from itertools import count
+from os import getpid
+from typing import TYPE_CHECKING, Any
+
+from tidemill.engine.inputs import TrackedResults
+from tidemill.exceptions import MissingContextError
+from tidemill.logs import RunLog, RunLogger
+from tidemill.records import FlowRun, TaskRun, TaskRunEntry
+from tidemill.states import State
+
+if TYPE_CHECKING:
+    from tidemill.flows import Flow
+    from tidemill.tasks import Task
+
+
+class FlowRunContext:
+    """A flow run while its function executes."""
+
+    __slots__ = (
+        "attempt",
+        "children",
+        "counters",
+        "describe",
+        "flow",
+        "id",
+        "log",
+        "log_prints",
+        "name",
+        "parameters",
+        "parent",
+        "pid",
+        "tags",
+        "tracked",
+        "unkept_said",
+    )
+
+    def __init__(
+        self,
+        flow: Flow[Any, Any],
+        id: str,
+        name: str,
+        parameters: dict[str, Any],
+        log: RunLog,
+        parent: FlowRunContext | None,
+        tags: tuple[str, ...],
+        log_prints: bool,
+        describe: Callable[[], FlowRun],
+    ) -> None:
+        self.flow = flow
+        self.id = id
+        self.name = name
+        self.parameters = parameters
+        self.log = log
+        self.parent = parent
+        self.tags = tags
+        self.log_prints = log_prints
+        self.describe = describe
+        self.pid = getpid()
+        self.unkept_said: set[str] = set()
+        self.counters: dict[str, count[int]] = {}
+        self.begin_attempt(1)
+
+    def begin_attempt(self, attempt: int) -> None:
+        """Starts anew: the attempt is judged by its own task runs, which are counted on from those before."""
+        self.attempt = attempt
+        self.children: list[State[Any]] = []
+        self.tracked = TrackedResults()
+
+    def next_dynamic_key(self, task_key: str) -> str:
+        """The number of a task's run within this flow run. A forked child counts on by itself, so it adds its mark."""
+        number = next(self.counters.setdefault(task_key, count()))
+        pid = getpid()
+        return str(number) if pid == self.pid else f"{number}.{pid}"
+
+
+class Alone:
+    """What stands in for a flow run where a task is called outside of one: counts the task's runs in this process."""
+
+    def __init__(self) -> None:
+        self.unkept_said: set[str] = set()
+        self._count = count()
+
+    def next_dynamic_key(self, task_key: str) -> str:
+        return str(next(self._count))
+
+
+class TaskRunContext:
+    """A task run while its function executes."""
+
+    __slots__ = ("describe", "entry", "flow_run", "log", "log_prints", "parameters", "tags", "task")
+
+    def __init__(
+        self,
+        task: Task[Any, Any],
+        entry: TaskRunEntry,
+        parameters: dict[str, Any],
+        log: RunLog,
+        flow_run: FlowRunContext | None,
+        tags: tuple[str, ...],
+        log_prints: bool,
+        describe: Callable[[], TaskRun],
+    ) -> None:
+        self.task = task
+        self.entry = entry
+        self.parameters = parameters
+        self.log = log
+        self.flow_run = flow_run
+        self.tags = tags
+        self.log_prints = log_prints
+        self.describe = describe
+
+
+RunContext = FlowRunContext | TaskRunContext
+
+_current: ContextVar[RunContext | None] = ContextVar("tidemill_run", default=None)
+_tags: ContextVar[tuple[str, ...]] = ContextVar("tidemill_tags", default=())
+
+# The outermost flow runs that execute in this process, so that a thread without a context of its own can be placed.
+_roots: dict[str, FlowRunContext] = {}
+_roots_lock = threading.Lock()
+
+current_run = _current.get
+
+
+@contextmanager
+def running(context: RunContext) -> Iterator[None]:
+    """Makes a run the current one for a block."""
+    token = _current.set(context)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+@contextmanager
+def root_flow_run(context: FlowRunContext) -> Iterator[None]:
+    """Keeps an outermost flow run among those of the process for a block."""
+    with _roots_lock:
+        _roots[context.id] = context
+    try:
+        yield
+    finally:
+        with _roots_lock:
+            del _roots[context.id]
+
+
+def run_here() -> RunContext | None:
+    """The run that this code belongs to. A thread started without a context belongs to the process's only flow run, if it
+    has just one."""
+    context = _current.get()
+    if context is None and len(_roots) == 1 and threading.current_thread() is not threading.main_thread():
+        with _roots_lock:
+            return next(iter(_roots.values()), None)
+    return context
+
+
+def enclosing_flow_run() -> FlowRunContext | None:
+    """The flow run that a task or flow called here becomes part of."""
+    context = _current.get()
+    return context.flow_run if isinstance(context, TaskRunContext) else context
+
+
+def current_tags() -> tuple[str, ...]:
+    return _tags.get()
+
+
+@contextmanager
+def tags(*names: str) -> Iterator[set[str]]:
+    """Adds tags to every flow and task run that begins inside the `with` block.
+
+    Example:
+        ```python
+        with tags("nightly", "eu"):
+            my_flow()
+        ```
+    """
+    merged = tuple(dict.fromkeys((*_tags.get(), *names)))
+    token = _tags.set(merged)
+    try:
+        yield set(merged)
+    finally:
+        _tags.reset(token)
+
+
+def get_run_logger() -> RunLogger:
+    """The logger of the run that calls it: a standard `logging` logger whose lines are recorded with the run.
+
+    Raises:
+        MissingContextError: there is no run here.
+    """
+    context = run_here()
+    if context is None:
+        raise MissingContextError(
+            "There is no active flow or task run here, so there is no run logger. Call it inside a flow or task; in a "
+            "thread of your own, start the thread with `contextvars.copy_context().run` or pass it the logger."
+        )
+    return RunLogger(context.log)

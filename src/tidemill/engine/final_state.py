@@ -1,0 +1,31 @@
+"""What state a flow run ends in, by what its function returned."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from tidemill.states import Completed, State, aggregate, states_in
+
+
+def state_from_return(value: Any, children: list[State[Any]]) -> State[Any]:
+    """The final state of a flow run.
+
+    A state made by hand is used as it is; states of runs, alone or in a list, tuple, set or dict, are aggregated; None is
+    judged by all the runs that were made; any other value completes the run.
+    """
+    if isinstance(value, State):
+        state = cast("State[Any]", value)
+        if made_by_hand(state):
+            return State(type=state.type, name=state.name, message=state.message, data=state.data)
+        return aggregate([state], state)
+    states = states_in(value)
+    if states:
+        return aggregate(states, value)
+    if value is None and children:
+        return aggregate(children, children)
+    return Completed(data=value)
+
+
+def made_by_hand(state: State[Any]) -> bool:
+    """Whether a state is the user's own, and not that of a run."""
+    return state.state_details.flow_run_id is None and state.state_details.task_run_id is None

@@ -1,0 +1,126 @@
+"""Where a task's inputs come from: which earlier task run gave a value, and how to recognise the inputs later."""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from collections.abc import Iterator
+from typing import Any, cast
+
+import msgspec
+
+from tidemill.exceptions import SerializationError
+from tidemill.fingerprints import fingerprint
+
+_encode = msgspec.json.Encoder().encode
+
+# Values of which Python keeps one copy for everybody say nothing about where they come from.
+_SHARED_TYPES = frozenset({bool, type(None), type(NotImplemented), type(Ellipsis), type})
+# Small values are recognised by what they are, not by the run that gave them.
+_ATOMS = frozenset({int, float, str, bytes, bool, type(None)})
+_LARGEST_ATOM = 1024
+_MOST_MEMBERS = 100
+_FIRST_SWEEP = 64
+# What `sys.getrefcount` answers for an object that only the table of tracked results holds: the tuple there, the name in
+# the sweep, and the call's own argument.
+_REFERENCES_OF_THE_UNUSED = 3
+
+
+class TrackedResults:
+    """Which run gave which object, by identity, for one attempt of a flow run.
+
+    Objects that take weak references are watched through one; others are held, and let go once nobody else does.
+    """
+
+    def __init__(self) -> None:
+        self._held: dict[int, tuple[Any, str]] = {}
+        self._watched: dict[int, tuple[weakref.ref[Any], str]] = {}
+        self._sweep_at = _FIRST_SWEEP
+
+    def add(self, value: Any, run_id: str) -> None:
+        """Notes that `run_id` gave `value`, and the members of a short container."""
+        self._add_one(value, run_id)
+        for member in _members(value):
+            self._add_one(member, run_id)
+
+    def source_of(self, value: Any) -> str | None:
+        """The run that gave this very object."""
+        key = id(value)
+        held = self._held.get(key)
+        if held is not None:
+            return held[1]
+        watched = self._watched.get(key)
+        return watched[1] if watched is not None and watched[0]() is value else None
+
+    def sources_in(self, value: Any) -> list[str]:
+        """The runs that gave an argument or, for a short container, its members."""
+        if not self._held and not self._watched:
+            return []
+        found = [self.source_of(value), *(self.source_of(member) for member in _members(value))]
+        return list(dict.fromkeys(run_id for run_id in found if run_id is not None))
+
+    def _add_one(self, value: Any, run_id: str) -> None:
+        kind = type(value)
+        if kind in _SHARED_TYPES or (kind is int and -5 <= value <= 256) or (kind in (str, bytes) and len(value) < 2):
+            return
+        try:
+            self._watched[id(value)] = (weakref.ref(value), run_id)
+        except TypeError:
+            self._held[id(value)] = (value, run_id)
+        if len(self._held) + len(self._watched) >= self._sweep_at:
+            self._sweep()
+
+    def _sweep(self) -> None:
+        for key, (value, _) in list(self._held.items()):
+            if sys.getrefcount(value) <= _REFERENCES_OF_THE_UNUSED + 1:
+                self._held.pop(key, None)
+        for key, (reference, _) in list(self._watched.items()):
+            if reference() is None:
+                self._watched.pop(key, None)
+        self._sweep_at = max(_FIRST_SWEEP, 2 * (len(self._held) + len(self._watched)))
+
+
+def task_inputs(parameters: dict[str, Any], tracked: TrackedResults, parent_task_run: str | None) -> str:
+    """The JSON of a task run's `task_inputs`: for each parameter, the runs whose results it is made of."""
+    inputs = {
+        name: [{"input_type": "task_run", "id": run_id} for run_id in tracked.sources_in(value)]
+        for name, value in parameters.items()
+    }
+    if parent_task_run is not None:
+        inputs["__parents__"] = [{"input_type": "task_run", "id": parent_task_run}]
+    return _encode(inputs).decode()
+
+
+def input_hash(parameters: dict[str, Any], tracked: TrackedResults) -> str:
+    """Tells the inputs of one call from those of another, also in a later process.
+
+    A small value is identified by itself, a larger one that another run gave by that run; one that cannot be serialized,
+    by its type.
+    """
+    return fingerprint({name: _identity(value, tracked) for name, value in parameters.items()})
+
+
+def _identity(value: Any, tracked: TrackedResults) -> Any:
+    if type(value) in _ATOMS and sys.getsizeof(value) <= _LARGEST_ATOM:
+        return value
+    source = tracked.source_of(value)
+    if source is not None:
+        return ("result of", source)
+    try:
+        return ("value", fingerprint(value))
+    except (SerializationError, RecursionError):
+        return ("a", f"{type(value).__module__}.{type(value).__qualname__}")
+
+
+def _members(value: Any) -> Iterator[Any]:
+    kind = type(value)
+    if kind in (list, tuple, set):
+        members = cast("list[Any]", value)
+    elif kind is dict:
+        members = cast("dict[Any, Any]", value).values()
+    else:
+        return iter(())
+    return iter(members) if len(members) <= _MOST_MEMBERS else iter(())
+
+
+NOTHING_TRACKED = TrackedResults()

@@ -1,0 +1,184 @@
+"""A function's parameters: bound as Python binds them, checked against their annotations, recorded as JSON."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from tidemill.exceptions import ParameterTypeError
+
+_POSITIONAL_ONLY, _EITHER, _VAR_POSITIONAL, _KEYWORD_ONLY, _VAR_KEYWORD = inspect._ParameterKind  # pyright: ignore[reportPrivateUsage]
+_UNCHECKED = (inspect.Parameter.empty, Any, object)
+_LARGEST_RECORD = 512 * 1024
+_LONGEST_STAND_IN = 200
+
+
+class Signature:
+    """How one function takes its parameters. Made on the first call, since reading signatures takes time."""
+
+    def __init__(self, fn: Callable[..., Any], name: str, *, bound: bool) -> None:
+        self._fn = fn
+        self._name = name
+        parameters = list(inspect.signature(fn).parameters.values())
+        self._receiver = parameters[0].name if bound and parameters else None
+        self._parameters = {parameter.name: parameter for parameter in parameters}
+        self._bind = _compile_binder(fn.__name__, parameters)
+        self._annotations: dict[str, Any] | None = None
+        self._adapters: dict[str, Any] = {}
+
+    def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """The parameters by name, with defaults filled in, without the instance or class of a method.
+
+        Raises:
+            TypeError: the call does not fit the function; Python's own message.
+        """
+        bound = self._bind(*args, **kwargs)
+        if self._receiver is not None:
+            bound.pop(self._receiver, None)
+        return bound
+
+    def arguments(self, parameters: dict[str, Any], receiver: Any = None) -> tuple[list[Any], dict[str, Any]]:
+        """The call that gives a function these parameters."""
+        args: list[Any] = []
+        kwargs: dict[str, Any] = {}
+        for name, parameter in self._parameters.items():
+            if name == self._receiver:
+                args.append(receiver)
+            elif parameter.kind is _VAR_POSITIONAL:
+                args.extend(parameters[name])
+            elif parameter.kind is _VAR_KEYWORD:
+                kwargs.update(parameters[name])
+            elif parameter.kind is _KEYWORD_ONLY:
+                kwargs[name] = parameters[name]
+            else:
+                args.append(parameters[name])
+        return args, kwargs
+
+    def check(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        """The parameters, coerced to their annotations by pydantic's rules.
+
+        Raises:
+            ParameterTypeError: some do not fit; the message names each, with the reason.
+        """
+        if self._annotations is None:
+            self._annotations = _annotations_of(self._fn)
+        checked = parameters
+        problems: list[str] = []
+        for name, value in parameters.items():
+            annotation = self._annotations.get(name, inspect.Parameter.empty)
+            if annotation in _UNCHECKED or (type(value) is annotation and annotation in _EXACT):
+                continue
+            if value is self._parameters[name].default:
+                continue
+            if checked is parameters:
+                checked = dict(parameters)
+            checked[name] = self._coerce(name, annotation, value, problems)
+        if problems:
+            raise ParameterTypeError("Flow run received invalid parameters:\n" + "\n".join(problems))
+        return checked
+
+    def _coerce(self, name: str, annotation: Any, value: Any, problems: list[str]) -> Any:
+        from pydantic import ValidationError
+
+        adapter = self._adapters.get(name)
+        if adapter is None:
+            adapter = self._adapters[name] = _adapter_for(annotation, self._parameters[name].kind)
+        try:
+            return adapter.validate_python(value)
+        except ValidationError as error:
+            for problem in error.errors(include_url=False, include_context=False):
+                where = ".".join(str(part) for part in (name, *problem["loc"]))
+                problems.append(f" - {where}: {problem['msg']}")
+            return value
+
+
+_EXACT = frozenset({int, str, float, bool, bytes, list, dict, tuple, set})
+
+
+def _compile_binder(name: str, parameters: list[inspect.Parameter]) -> Callable[..., dict[str, Any]]:
+    """A function with the same parameters that gives them as a dict: ten times faster than `Signature.bind`, and a wrong
+    call raises Python's own error with the function's own name."""
+    defaults = {f"_default_{n}": p.default for n, p in enumerate(parameters) if p.default is not p.empty}
+    declared: list[str] = []
+    for n, parameter in enumerate(parameters):
+        kind = parameter.kind
+        if kind is _KEYWORD_ONLY and not any(p.kind is _VAR_POSITIONAL for p in parameters) and "*" not in declared:
+            declared.append("*")
+        stars = {_VAR_POSITIONAL: "*", _VAR_KEYWORD: "**"}.get(kind, "")
+        default = f"=_default_{n}" if f"_default_{n}" in defaults else ""
+        declared.append(f"{stars}{parameter.name}{default}")
+        following = parameters[n + 1 : n + 2]
+        if kind is _POSITIONAL_ONLY and not (following and following[0].kind is _POSITIONAL_ONLY):
+            declared.append("/")
+    fields = ", ".join(f"{p.name!r}: {p.name}" for p in parameters)
+    safe_name = name if name.isidentifier() else "function"
+    scope: dict[str, Any] = dict(defaults)
+    exec(f"def {safe_name}({', '.join(declared)}): return {{{fields}}}", scope)
+    binder: Callable[..., dict[str, Any]] = scope[safe_name]
+    binder.__qualname__ = name
+    return binder
+
+
+def _annotations_of(fn: Callable[..., Any]) -> dict[str, Any]:
+    """Annotations as types; those whose names cannot be resolved (imported for type checking only) are left out."""
+    try:
+        return typing.get_type_hints(fn, include_extras=True)
+    except Exception:  # evaluating annotations runs the module's own expressions
+        raw = getattr(fn, "__annotations__", {})
+        return {name: annotation for name, annotation in raw.items() if not isinstance(annotation, str)}
+
+
+def _adapter_for(annotation: Any, kind: Any) -> Any:
+    from pydantic import ConfigDict, TypeAdapter
+    from pydantic.errors import PydanticSchemaGenerationError
+
+    if kind is _VAR_POSITIONAL:
+        annotation = tuple[annotation, ...]
+    elif kind is _VAR_KEYWORD:
+        annotation = dict[str, annotation]
+    try:
+        return TypeAdapter(annotation)
+    except PydanticSchemaGenerationError:
+        return TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True))
+
+
+def as_json(parameters: dict[str, Any]) -> bytes:
+    """The parameters as a JSON object; what JSON cannot hold, or is too large, is a readable stand-in."""
+    try:
+        data = msgspec.json.encode(parameters, enc_hook=_encodable)
+        if len(data) <= _LARGEST_RECORD:
+            return data
+    except (TypeError, ValueError, RecursionError):
+        pass
+    return msgspec.json.encode({name: _readable(value) for name, value in parameters.items()})
+
+
+def _readable(value: Any) -> Any:
+    try:
+        data = msgspec.json.encode(value, enc_hook=_encodable)
+    except (TypeError, ValueError, RecursionError):
+        return stand_in(value)
+    if len(data) > _LARGEST_RECORD:
+        return stand_in(value)
+    return msgspec.Raw(data)
+
+
+def _encodable(value: Any) -> Any:
+    dump = getattr(value, "model_dump", None)
+    if callable(dump) and not isinstance(value, type):
+        return dump(mode="json")
+    return stand_in(value)
+
+
+def stand_in(value: Any) -> str:
+    """A short text for a value that cannot be recorded itself."""
+    try:
+        text = repr(value)
+    except Exception:  # a broken __repr__ must not stop a run
+        text = f"{type(value).__qualname__} object"
+    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return text if len(text) <= _LONGEST_STAND_IN else f"{text[:_LONGEST_STAND_IN]}..."

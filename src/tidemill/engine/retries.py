@@ -1,0 +1,61 @@
+"""How long to wait before a failed run is tried again."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from tidemill.exceptions import DefinitionError
+from tidemill.records import RunPolicy
+
+MOST_DELAYS = 50
+
+Delays = float | int | Sequence[float] | Callable[[int], Sequence[float]]
+
+
+def exponential_backoff(backoff_factor: float) -> Callable[[int], list[float]]:
+    """Delays that double: `backoff_factor` seconds before the first retry, then twice, four times as long and so on.
+
+    Example:
+        `@task(retries=4, retry_delay_seconds=exponential_backoff(2))` waits 2, 4, 8 and 16 seconds.
+    """
+
+    def delays(retries: int) -> list[float]:
+        return [backoff_factor * 2**n for n in range(min(retries, MOST_DELAYS))]
+
+    return delays
+
+
+def policy_of(retries: int, delays: Delays, jitter_factor: float | None) -> RunPolicy:
+    """The options of a flow or task as a policy.
+
+    Raises:
+        DefinitionError: an option has a value that makes no sense.
+    """
+    if not isinstance(retries, int) or retries < 0:  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise DefinitionError(f"retries must be a whole number of at least 0, not {retries!r}.")
+    if callable(delays):
+        delays = delays(retries)
+    if isinstance(delays, Sequence):
+        if len(delays) > MOST_DELAYS:
+            raise DefinitionError(f"retry_delay_seconds may list at most {MOST_DELAYS} delays, not {len(delays)}.")
+        each: float | list[float] = [float(delay) for delay in delays]
+    else:
+        each = float(delays)
+    if min(each if isinstance(each, list) else [each], default=0.0) < 0 or (jitter_factor or 0) < 0:
+        raise DefinitionError("retry_delay_seconds and retry_jitter_factor cannot be negative.")
+    return RunPolicy(retries=retries, retry_delay=each, retry_jitter_factor=jitter_factor)
+
+
+def delay_before(policy: RunPolicy, retry: int) -> float:
+    """Seconds to wait before the n-th retry (from 1), with jitter: drawn from an exponential distribution around the delay,
+    and held within `retry_jitter_factor` of it, so that many runs that failed together do not come back together."""
+    delay = policy.delay_before(retry)
+    factor = policy.retry_jitter_factor
+    if not factor or not delay:
+        return delay
+    drawn = random.expovariate(1 / delay)
+    return min(max(drawn, delay * max(0.0, 1 - factor)), delay * (1 + factor))
+
+

@@ -1,0 +1,160 @@
+"""`@flow`: a function whose calls are flow runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Concatenate, Generic, Literal, ParamSpec, Protocol, TypedDict, TypeVar, Unpack, cast, overload
+
+from tidemill import definitions, settings
+from tidemill.definitions import Definition
+from tidemill.engine import calls
+from tidemill.engine.hooks import Hook
+from tidemill.engine.retries import Delays, policy_of
+from tidemill.states import State
+
+P = ParamSpec("P")
+Q = ParamSpec("Q")
+R = TypeVar("R", covariant=True)
+T = TypeVar("T")
+
+
+class FlowOptions(TypedDict, total=False):
+    """What `@flow` and `Flow.with_options` take. Times are seconds.
+
+    Attributes:
+        name: what the flow is called; default: its function's name with dashes for underscores.
+        description: default: the function's docstring.
+        version: default: the md5 of the source file.
+        tags: labels of its runs and of their subflows' runs.
+        flow_run_name: a template over the parameters (`"report-{day}"`), or a function without arguments that gives the name.
+        retries: how often a failed run is tried again; default: the setting `flow_default_retries` (0).
+        retry_delay_seconds: seconds before each retry: one number, a list, or a function from the number of retries to a list.
+        timeout_seconds: after how long a run is stopped; it is then `Failed`, named `TimedOut`.
+        validate_parameters: whether parameters are checked and coerced against the annotations (default True).
+        log_prints: whether `print` goes to the run's log; default: as in the flow around, or the setting `log_prints`.
+        on_running, on_completion, on_failure, on_crashed, on_cancellation: functions called with the flow, its run and
+            the state when a run reaches that state.
+    """
+
+    name: str | None
+    description: str | None
+    version: str | None
+    tags: Iterable[str] | None
+    flow_run_name: str | Callable[[], str] | None
+    retries: int | None
+    retry_delay_seconds: Delays | None
+    timeout_seconds: float | None
+    validate_parameters: bool
+    log_prints: bool | None
+    on_running: Iterable[Hook] | None
+    on_completion: Iterable[Hook] | None
+    on_failure: Iterable[Hook] | None
+    on_crashed: Iterable[Hook] | None
+    on_cancellation: Iterable[Hook] | None
+
+
+class Flow(Definition, Generic[P, R]):
+    """A function whose calls are recorded as flow runs. Made by `@flow`.
+
+    Attributes:
+        fn: the function itself; calling it records nothing.
+    """
+
+    kind = "flow"
+    option_names = frozenset(FlowOptions.__annotations__)
+    reserved = frozenset({"return_state", "wait_for"})
+    fn: Callable[P, R]
+
+    def __init__(self, fn: Callable[P, R], **options: Unpack[FlowOptions]) -> None:
+        super().__init__(fn, dict(options))
+        self.name = definitions.name_of(self, self.function_name.replace("_", "-"))
+        self.flow_key = f"{self.module}.{self.qualname}"
+        self.flow_run_name = options.get("flow_run_name")
+        self.should_validate_parameters = options.get("validate_parameters", True)
+        current = settings.current()
+        retries, delays = options.get("retries"), options.get("retry_delay_seconds")
+        self.policy = policy_of(
+            current.flow_default_retries if retries is None else retries,
+            current.flow_default_retry_delay_seconds if delays is None else delays,
+            None,
+        )
+
+    @overload
+    def __call__(  # pyright: ignore[reportGeneralTypeIssues]
+        self: Flow[P, Coroutine[Any, Any, T]],
+        *args: P.args,
+        return_state: Literal[True],  # type: ignore[valid-type]
+        **kwargs: P.kwargs,
+    ) -> Coroutine[Any, Any, State[T]]: ...
+
+    @overload
+    def __call__(  # pyright: ignore[reportGeneralTypeIssues]
+        self: Flow[P, T],
+        *args: P.args,
+        return_state: Literal[True],  # type: ignore[valid-type]
+        **kwargs: P.kwargs,
+    ) -> State[T]: ...
+
+    @overload
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+
+    def __call__(self, *args: Any, return_state: bool = False, **kwargs: Any) -> Any:
+        """Executes the function as a flow run, and returns its value or raises its exception.
+
+        A flow that returns None is judged by its task runs and subflow runs, and gives the list of their states.
+
+        Args:
+            return_state: give the run's final `State` instead; then nothing is raised for a run that failed.
+        """
+        return calls.call_flow(self, args, kwargs, return_state)
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Flow[P, R]: ...
+
+    @overload
+    def __get__(self: Flow[Concatenate[Any, Q], T], instance: object, owner: type) -> Flow[Q, T]: ...
+
+    def __get__(self, instance: Any, owner: Any) -> Any:
+        return self.bound_to(instance, owner)
+
+    def with_options(self, **options: Unpack[FlowOptions]) -> Flow[P, R]:
+        """A flow like this one, with some options changed."""
+        return cast("Flow[P, R]", self.changed(dict(options)))
+
+
+class FlowDecorator(Protocol):
+    """What `@flow(...)` with options gives."""
+
+    def __call__(self, fn: Callable[P, R], /) -> Flow[P, R]: ...
+
+
+@overload
+def flow(fn: Callable[P, R], /) -> Flow[P, R]: ...
+
+
+@overload
+def flow(**options: Unpack[FlowOptions]) -> FlowDecorator: ...
+
+
+def flow(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+    """Makes a function a flow: its calls are recorded as flow runs.
+
+    Used with or without options (see `FlowOptions`):
+
+        @flow
+        def nightly(): ...
+
+        @flow(name="report", retries=1, timeout_seconds=600)
+        def make_report(day: date): ...
+
+    Raises:
+        TypeError: there is no such option.
+        DefinitionError: an option or a parameter of the function cannot be as it is.
+    """
+    definitions.check_options("flow", Flow.option_names, options)
+    if fn is not None:
+        return definitions.register(Flow(fn, **options))
+    return lambda fn: definitions.register(Flow(fn, **options))  # pyright: ignore[reportUnknownLambdaType]
+
+
+__all__ = ["Flow", "FlowOptions", "flow"]

@@ -1,0 +1,246 @@
+"""Stopping code from outside: time limits, SIGTERM and Ctrl-C.
+
+On the main thread a time limit is an alarm signal, which ends blocking calls too (`time.sleep`, a socket read, waiting for
+a child process). On other threads Python only offers an exception that is raised at the thread's next bytecode, so a call
+that blocks ends first. Whoever sets a limit is told in any case: `Limit.passed` stays true.
+
+Code that must not be interrupted in the middle (a commit) runs inside `shielded()`; what arrives meanwhile is raised at
+its end.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from heapq import heappop, heappush
+from itertools import count
+from threading import get_ident
+from time import monotonic
+from types import FrameType
+from typing import Any
+
+from tidemill.exceptions import TerminationSignal
+
+_RETRY_SECONDS = 0.002
+
+
+class LimitPassed(BaseException):
+    """Raised inside code that ran past its time limit; a BaseException, so that `except Exception` does not swallow it."""
+
+    limit: Limit
+
+
+class Limit:
+    """One time limit of one thread."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.deadline = monotonic() + seconds
+        self.thread = get_ident()
+        self.open = True
+        self.raised = False
+
+    @property
+    def passed(self) -> bool:
+        return monotonic() >= self.deadline
+
+
+@contextmanager
+def time_limit(seconds: float) -> Generator[Limit]:
+    """Interrupts the block after `seconds`, as far as Python allows on this thread, with `LimitPassed` (whose `limit` is
+    the one given here: an outer limit passes through)."""
+    limit = Limit(seconds)
+    on_main_thread = threading.current_thread() is threading.main_thread()
+    enter, leave = (_alarms.add, _alarms.remove) if on_main_thread else (_watchdog.add, _watchdog.remove)
+    enter(limit)
+    try:
+        yield limit
+    finally:
+        limit.open = False
+        leave(limit)
+
+
+class _Shield:
+    """`with shielded:` keeps interruptions out of the block, on the thread that runs it."""
+
+    def __init__(self) -> None:
+        self.depth: dict[int, int] = {}
+        self.held_back: list[BaseException] = []
+
+    def __enter__(self) -> None:
+        thread = get_ident()
+        self.depth[thread] = self.depth.get(thread, 0) + 1
+
+    def __exit__(self, *_: object) -> None:
+        thread = get_ident()
+        depth = self.depth.pop(thread) - 1
+        if depth:
+            self.depth[thread] = depth
+        elif self.held_back and threading.current_thread() is threading.main_thread():
+            raise self.held_back.pop()
+
+    def raise_or_hold_back(self, error: BaseException) -> None:
+        """For signal handlers: a second interruption does not wait for the block to end."""
+        if get_ident() in self.depth and not self.held_back:
+            self.held_back.append(error)
+            return
+        self.held_back.clear()
+        raise error
+
+
+shielded = _Shield()
+
+
+class _Alarms:
+    """Limits of the main thread, by one interval timer set for the earliest."""
+
+    def __init__(self) -> None:
+        self._limits: list[Limit] = []
+        self._previous: tuple[Any, tuple[float, float]] | None = None
+
+    def add(self, limit: Limit) -> None:
+        if self._previous is None:
+            self._previous = (signal.signal(signal.SIGALRM, self._ring), signal.getitimer(signal.ITIMER_REAL))
+        self._limits.append(limit)
+        self._set_timer()
+
+    def remove(self, limit: Limit) -> None:
+        self._limits.remove(limit)
+        if self._limits or self._previous is None:
+            self._set_timer()
+            return
+        handler, timer = self._previous
+        self._previous = None
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler)
+        if timer[0]:
+            signal.setitimer(signal.ITIMER_REAL, *timer)
+
+    def _set_timer(self) -> None:
+        waiting = [limit.deadline for limit in self._limits if not limit.raised]
+        rest = max(min(waiting) - monotonic(), _RETRY_SECONDS) if waiting else 0
+        signal.setitimer(signal.ITIMER_REAL, rest)
+
+    def _ring(self, number: int, frame: FrameType | None) -> None:
+        passed = [limit for limit in self._limits if limit.open and not limit.raised and limit.passed]
+        if passed and get_ident() not in shielded.depth:
+            limit = passed[0]  # the outermost: its end is also the end of those inside it
+            limit.raised = True
+            self._set_timer()
+            raise _passing(limit)
+        self._set_timer()
+
+
+class _Watchdog:
+    """Limits of other threads, watched by a thread of its own."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._limits: list[tuple[float, int, Limit]] = []
+        self._order = count()
+        self._thread: threading.Thread | None = None
+
+    def add(self, limit: Limit) -> None:
+        with self._changed:
+            heappush(self._limits, (limit.deadline, next(self._order), limit))
+            if self._thread is None or not self._thread.is_alive():  # the second: in a forked child
+                self._thread = threading.Thread(target=self._watch, name="tidemill-watchdog", daemon=True)
+                self._thread.start()
+            self._changed.notify()
+
+    def remove(self, limit: Limit) -> None:
+        with self._changed:
+            if limit.raised:
+                _raise_in(limit.thread, None)  # takes back what has not arrived yet
+
+    def _watch(self) -> None:
+        with self._changed:
+            while True:
+                rest = self._limits[0][0] - monotonic() if self._limits else None
+                if rest is None or rest > 0:
+                    self._changed.wait(rest)
+                    continue
+                _, _, limit = heappop(self._limits)
+                if not limit.open:
+                    continue
+                if limit.thread in shielded.depth:
+                    heappush(self._limits, (monotonic() + _RETRY_SECONDS, next(self._order), limit))
+                    continue
+                limit.raised = True
+                _raise_in(limit.thread, type("LimitPassed", (LimitPassed,), {"limit": limit}))
+
+
+_alarms = _Alarms()
+_watchdog = _Watchdog()
+
+
+def _passing(limit: Limit) -> LimitPassed:
+    error = LimitPassed(f"time limit of {limit.seconds} seconds")
+    error.limit = limit
+    return error
+
+
+def _raise_in(thread: int, kind: type[BaseException] | None) -> None:
+    """Raises an exception in another thread at its next bytecode; None takes one back that has not arrived."""
+    import ctypes
+
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(kind) if kind else None)
+
+
+class _Unwinding:
+    """SIGTERM and Ctrl-C as exceptions, for as long as somebody asks for it. Handlers the program has set itself stay."""
+
+    def __init__(self) -> None:
+        self.terminated = False
+        self._cancellations: list[Callable[[], None] | None] = []
+        self._replaced: dict[int, Any] = {}
+
+    @contextmanager
+    def __call__(self, cancel: Callable[[], None] | None = None) -> Generator[None]:
+        """Lets signals unwind the block like exceptions, and never in the middle of a commit.
+
+        On other threads than the main one this does nothing, since signals go there.
+
+        Args:
+            cancel: for a block inside an asyncio task: how to cancel it. An exception out of a signal handler would hit
+                the event loop, not the task.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        if not self._cancellations:
+            self.terminated = False
+            self._replace(signal.SIGTERM, signal.SIG_DFL, self._on_terminate)
+        self._cancellations.append(cancel)
+        if cancel is None:  # asyncio has a way of its own to turn Ctrl-C into a cancellation
+            self._replace(signal.SIGINT, signal.default_int_handler, self._on_interrupt)
+        try:
+            yield
+        finally:
+            self._cancellations.remove(cancel)
+            if not self._cancellations:
+                self._restore()
+
+    def _replace(self, number: int, only_if: Any, handler: Callable[[int, FrameType | None], None]) -> None:
+        if signal.getsignal(number) is only_if:
+            self._replaced[number] = signal.signal(number, handler)
+
+    def _restore(self) -> None:
+        while self._replaced:
+            signal.signal(*self._replaced.popitem())
+
+    def _on_terminate(self, number: int, frame: FrameType | None) -> None:
+        self.terminated = True
+        cancellations = [cancel for cancel in self._cancellations if cancel is not None]
+        for cancel in cancellations:
+            cancel()
+        if not cancellations:
+            shielded.raise_or_hold_back(TerminationSignal())
+
+    def _on_interrupt(self, number: int, frame: FrameType | None) -> None:
+        shielded.raise_or_hold_back(KeyboardInterrupt())
+
+
+unwinding_signals = _Unwinding()

@@ -1,0 +1,222 @@
+"""What runs say: to the console, and into the record.
+
+Everything goes through the loggers `tidemill`, `tidemill.flow_runs` and `tidemill.task_runs`, so that a program's own
+handlers can be added to them. The engine's own lines take a shorter way when there are none, at a third of the cost.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from collections.abc import MutableMapping
+from typing import Any, TextIO
+
+from tidemill import clock, settings
+from tidemill.client.recorder import Recorder
+from tidemill.records import LogEntry
+
+_LEVEL_COLOURS = {logging.WARNING: "\x1b[33m", logging.ERROR: "\x1b[31m", logging.CRITICAL: "\x1b[1;31m"}
+_RESET = "\x1b[0m"
+_LEVEL_NAMES = {10: "DEBUG  ", 20: "INFO   ", 30: "WARNING", 40: "ERROR  ", 50: "CRITICAL"}
+
+root = logging.getLogger("tidemill")
+_engine_logger = logging.getLogger("tidemill.engine")
+_flow_run_logger = logging.getLogger("tidemill.flow_runs")
+_task_run_logger = logging.getLogger("tidemill.task_runs")
+
+
+class RunLog:
+    """The voice of one run (or, without ids, of the engine)."""
+
+    __slots__ = ("extra", "flow_run_id", "logger", "prefix", "recorder", "task_run_id")
+
+    def __init__(
+        self,
+        logger: logging.Logger,
+        prefix: str,
+        recorder: Recorder,
+        flow_run_id: str | None = None,
+        task_run_id: str | None = None,
+        names: dict[str, Any] | None = None,
+    ) -> None:
+        self.logger = logger
+        self.prefix = prefix
+        self.recorder = recorder
+        self.flow_run_id = flow_run_id
+        self.task_run_id = task_run_id
+        self.extra = names or {}
+
+    def debug(self, message: str) -> None:
+        self.say(logging.DEBUG, message)
+
+    def info(self, message: str) -> None:
+        self.say(logging.INFO, message)
+
+    def warning(self, message: str) -> None:
+        self.say(logging.WARNING, message)
+
+    def error(self, message: str) -> None:
+        self.say(logging.ERROR, message)
+
+    def say(self, level: int, message: str) -> None:
+        """Says a line of the engine's own."""
+        self.show(self.note(level, message), level, message)
+
+    def note(self, level: int, message: str) -> int | None:
+        """The first half of `say`: puts a line into the record only, so that what it tells can be committed before it is
+        shown. Gives its time, or None if the line is below the level that is logged."""
+        if level < root.level:
+            return None
+        now = clock.now()
+        self.record(level, now, message)
+        return now
+
+    def show(self, noted: int | None, level: int, message: str) -> None:
+        """The second half of `say`."""
+        if noted is None:
+            return
+        if _has_foreign_handlers(self.logger):
+            self.logger.log(level, "%s", message, extra={**self.adapter_extra(), "tidemill_noted": noted})
+        else:
+            console.write(level, noted, self.prefix, message, engine=True)
+
+    def record(self, level: int, now: int, message: str) -> None:
+        """Puts a line into the record, cut if it is too long."""
+        if self.flow_run_id is not None or self.task_run_id is not None:
+            name = self.logger.name
+            self.recorder.put_log(LogEntry(self.flow_run_id, self.task_run_id, level, now, name, _fit(message)))
+
+    def adapter_extra(self) -> dict[str, Any]:
+        return {**self.extra, "flow_run_id": self.flow_run_id, "task_run_id": self.task_run_id, "tidemill_run": self}
+
+
+def engine_log(recorder: Recorder, flow_run_id: str | None = None, task_run_id: str | None = None) -> RunLog:
+    return RunLog(_engine_logger, "tidemill.engine", recorder, flow_run_id, task_run_id)
+
+
+def flow_run_log(recorder: Recorder, flow_run_id: str, name: str, flow_name: str) -> RunLog:
+    names = {"flow_run_name": name, "flow_name": flow_name}
+    return RunLog(_flow_run_logger, f"Flow run {name!r}", recorder, flow_run_id, None, names)
+
+
+def task_run_log(recorder: Recorder, flow_run_id: str | None, task_run_id: str, name: str, task_name: str) -> RunLog:
+    names = {"task_run_name": name, "task_name": task_name}
+    return RunLog(_task_run_logger, f"Task run {name!r}", recorder, flow_run_id, task_run_id, names)
+
+
+class RunLogger(logging.LoggerAdapter[logging.Logger]):
+    """What `get_run_logger` gives: a standard logger whose lines belong to one run, on whatever thread they are said."""
+
+    def __init__(self, log: RunLog) -> None:
+        super().__init__(log.logger, log.adapter_extra())
+
+    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
+        kwargs["extra"] = {**(self.extra or {}), **(kwargs.get("extra") or {})}
+        return msg, kwargs
+
+
+class Outlet(logging.Handler):
+    """Takes what is said through the standard loggers to the record and the console."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            message = self.format(record)
+        except Exception:  # a message that does not fit its arguments must not stop a run
+            self.handleError(record)
+            return
+        log: RunLog | None = getattr(record, "tidemill_run", None)
+        noted: int | None = getattr(record, "tidemill_noted", None)
+        now = noted or clock.now()
+        if log is not None and noted is None:
+            log.record(record.levelno, now, message)
+        prefix = record.name if log is None else log.prefix
+        console.write(record.levelno, now, prefix, message, engine=noted is not None)
+
+
+class Console:
+    """Lines on stderr, in the format that the settings ask for."""
+
+    def __init__(self) -> None:
+        self._second = -1
+        self._time_of_day = ""
+
+    def write(self, level: int, now: int, prefix: str, message: str, *, engine: bool) -> None:
+        """Writes a line; `engine` marks lines that are not the user's own, which the quiet format leaves out."""
+        stream = sys.stderr
+        if stream is None:  # pythonw and the like
+            return
+        current = settings.current()
+        style = current.logging_format
+        if style == "json":
+            line = self._as_json(level, now, prefix, message)
+        elif style == "quiet" and engine and level < logging.WARNING:
+            return
+        else:
+            name = _LEVEL_NAMES.get(level) or f"{logging.getLevelName(level):<7}"
+            line = f"{self._clock_text(now)} | {name} | {prefix} - {message}\n"
+            if level > logging.INFO and current.logging_colors and _is_terminal(stream):
+                line = f"{_LEVEL_COLOURS.get(level, '')}{line[:-1]}{_RESET}\n"
+        _write_to(stream, line)
+
+    def _clock_text(self, now: int) -> str:
+        second, rest = divmod(now, 1_000_000)
+        if second != self._second:
+            self._time_of_day = time.strftime("%H:%M:%S", time.localtime(second))
+            self._second = second
+        return f"{self._time_of_day}.{rest // 1000:03d}"
+
+    @staticmethod
+    def _as_json(level: int, now: int, prefix: str, message: str) -> str:
+        timestamp = clock.to_datetime(now).isoformat()
+        line = {"timestamp": timestamp, "level": logging.getLevelName(level), "source": prefix, "message": message}
+        return json.dumps(line) + "\n"
+
+
+console = Console()
+
+
+def set_up() -> None:
+    """Attaches our handler and takes the level from the settings; doing it again changes nothing."""
+    if not any(isinstance(handler, Outlet) for handler in root.handlers):
+        root.addHandler(Outlet())
+        root.propagate = False
+    root.setLevel(settings.current().logging_level_number)
+
+
+def _has_foreign_handlers(logger: logging.Logger) -> bool:
+    return bool(logger.handlers or logger.filters or logger.level or logger.disabled) or len(root.handlers) > 1
+
+
+def _is_terminal(stream: TextIO) -> bool:
+    try:
+        return stream.isatty()
+    except ValueError:  # closed
+        return False
+
+
+def _write_to(stream: TextIO, line: str) -> None:
+    try:
+        try:
+            stream.write(line)
+        except UnicodeEncodeError:
+            encoding = stream.encoding or "ascii"
+            stream.write(line.encode(encoding, "backslashreplace").decode(encoding))
+    except (OSError, ValueError):  # a closed pipe or stream must not stop a run
+        pass
+
+
+def _fit(message: str) -> str:
+    """The message as it can be kept: text that is Unicode, and not endless."""
+    limit = settings.current().logging_max_message
+    if len(message) > limit:
+        message = f"{message[:limit]}... [{len(message) - limit:,} characters cut]"
+    return storable(message)
+
+
+def storable(text: str) -> str:
+    """The text with whatever cannot be written as UTF-8 (lone surrogates) shown as escapes."""
+    if text.isascii():
+        return text
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

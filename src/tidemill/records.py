@@ -1,0 +1,275 @@
+"""What things are, said once for the SDK, the store and the server.
+
+The structs that are read have the field names of the REST API and are what travels on the wire; the entries that are
+written (`TaskRunEntry`, `LogEntry`, `Batch`) are their compact form, with times in microseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+import msgspec
+
+from tidemill import clock, ids
+from tidemill.states import (
+    DEFAULT_NAMES,
+    RUNNING,
+    TERMINAL_TYPES,
+    ResultReference,
+    State,
+    StateDetails,
+    StateType,
+)
+
+
+class Flow(msgspec.Struct, kw_only=True):
+    """A flow, known by its name."""
+
+    id: str
+    name: str
+    tags: list[str] = []
+    created: datetime
+    updated: datetime
+
+
+class RunPolicy(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """How a run is retried, as it was when the run began (`empirical_policy` on the wire). Delays are seconds."""
+
+    retries: int = 0
+    retry_delay: float | list[float] = 0.0
+    retry_jitter_factor: float | None = None
+
+    def delay_before(self, retry: int) -> float:
+        """Seconds to wait before the n-th retry (from 1); the last of a list of delays serves for all that follow."""
+        if isinstance(self.retry_delay, list):
+            return self.retry_delay[min(retry, len(self.retry_delay)) - 1] if self.retry_delay else 0.0
+        return self.retry_delay
+
+
+class FlowRun(msgspec.Struct, kw_only=True):
+    """One execution of a flow, over all its attempts."""
+
+    id: str
+    name: str
+    flow_id: str
+    flow_name: str | None = None
+    flow_version: str | None = None
+    entrypoint: str | None = None
+    parameters: dict[str, Any] = {}
+    tags: list[str] = []
+    empirical_policy: RunPolicy = msgspec.field(default_factory=RunPolicy)
+    parent_task_run_id: str | None = None
+    parent_flow_run_id: str | None = None
+    idempotency_key: str | None = None
+    run_count: int = 0
+    state_id: str | None = None
+    state_type: StateType | None = None
+    state_name: str | None = None
+    state: State[Any] | None = None
+    created: datetime | None = None
+    updated: datetime | None = None
+    expected_start_time: datetime | None = None
+    start_time: datetime | None = None
+    end_time: datetime | None = None
+    total_run_time: float = 0.0
+
+
+class TaskRun(msgspec.Struct, kw_only=True):
+    """One execution of a task, over all its tries."""
+
+    id: str
+    name: str
+    flow_run_id: str | None = None
+    task_key: str
+    dynamic_key: str
+    task_version: str | None = None
+    tags: list[str] = []
+    task_inputs: dict[str, list[dict[str, Any]]] = {}
+    empirical_policy: RunPolicy = msgspec.field(default_factory=RunPolicy)
+    cache_key: str | None = None
+    run_count: int = 0
+    flow_run_run_count: int = 0
+    state_id: str | None = None
+    state_type: StateType | None = None
+    state_name: str | None = None
+    state: State[Any] | None = None
+    created: datetime | None = None
+    updated: datetime | None = None
+    expected_start_time: datetime | None = None
+    start_time: datetime | None = None
+    end_time: datetime | None = None
+    total_run_time: float = 0.0
+
+
+class Log(msgspec.Struct, kw_only=True):
+    """One line that a run logged. `id` sorts in the order in which lines were committed."""
+
+    id: str
+    name: str
+    level: int
+    message: str
+    timestamp: datetime
+    flow_run_id: str | None = None
+    task_run_id: str | None = None
+    seq: int = 0
+
+
+class Lease(msgspec.Struct, kw_only=True):
+    """A process's claim on the flow runs it works on: valid until `deadline` (microseconds), if it is not renewed."""
+
+    id: str
+    pid: int
+    boot_id: str
+    hostname: str
+    acquired: int
+    deadline: int
+
+
+class NewFlowRun(msgspec.Struct, kw_only=True):
+    """What is known of a flow run before it is created."""
+
+    id: str
+    name: str
+    flow_name: str
+    flow_version: str | None = None
+    entrypoint: str | None = None
+    parameters: bytes = b"{}"
+    tags: Sequence[str] = ()
+    policy: RunPolicy = msgspec.field(default_factory=RunPolicy)
+    parent_task_run_id: str | None = None
+    parent_flow_run_id: str | None = None
+    idempotency_key: str | None = None
+
+
+class Step(NamedTuple):
+    """One state in a task run's history; `name` is None where the type says it, times are microseconds."""
+
+    type: str
+    name: str | None
+    message: str | None
+    time: int
+
+
+class Progress(msgspec.Struct, frozen=True, gc=False):
+    """How far a task run has come. Never changed, only replaced: another thread may be recording it at this moment."""
+
+    type: StateType
+    name: str
+    history: tuple[Step, ...]
+    run_count: int = 0
+    start_time: int | None = None
+    end_time: int | None = None
+    total_run_time: int = 0
+
+    def then(self, type: StateType, name: str | None, message: str | None, time: int) -> Progress:
+        """The progress after one more state. Times never decrease, whatever the clock does."""
+        before, _, _, began = self.history[-1]
+        time = max(time, began)
+        running = type is RUNNING
+        return Progress(
+            type,
+            name or DEFAULT_NAMES[type],
+            (*self.history, Step(type.value, name, message, time)),
+            self.run_count + running,
+            time if running and self.start_time is None else self.start_time,
+            time if type in TERMINAL_TYPES else None,
+            self.total_run_time + (time - began if before == "RUNNING" else 0),
+        )
+
+
+class TaskRunEntry(msgspec.Struct, eq=False, gc=False):
+    """A task run as its process holds it and as it is recorded: the whole story each time, so that recording it twice
+    is the same as recording it once."""
+
+    id: str
+    flow_run_id: str | None
+    attempt: int
+    name: str
+    task_key: str
+    dynamic_key: str
+    tags: str
+    policy: str | None
+    created: int
+    progress: Progress
+    task_version: str | None = None
+    task_inputs: str = "{}"
+    details: StateDetails | None = None
+    input_hash: str | None = None
+    cache_key: str | None = None
+    result: ResultReference | None = None
+    recorded: bool = True  # False while it waits in the recorder's buffer
+
+
+class LogEntry(NamedTuple):
+    """A line as it is recorded."""
+
+    flow_run_id: str | None
+    task_run_id: str | None
+    level: int
+    timestamp: int
+    name: str
+    message: str
+
+
+class Batch(msgspec.Struct):
+    """What one commit of a run's process records."""
+
+    task_runs: list[TaskRunEntry]
+    logs: list[LogEntry]
+    leases: tuple[str, ...] = ()
+
+
+def states_of_history(run_id: str, history: Sequence[Sequence[Any]]) -> list[State[Any]]:
+    """The states in a task run's history; their ids follow from the run's."""
+    states: list[State[Any]] = []
+    for n, (type_text, name, message, time) in enumerate(history):
+        type = StateType(type_text)
+        state = State[Any](
+            type=type,
+            name=name or "",
+            message=message,
+            timestamp=clock.to_datetime(time),
+            id=ids.nth_id(run_id, n),
+            state_details=StateDetails(task_run_id=run_id),
+        )
+        states.append(state)
+    return states
+
+
+def seconds(microseconds: int) -> float:
+    """A length of time as the wire has it."""
+    return timedelta(microseconds=microseconds).total_seconds()
+
+
+def task_run_of(entry: TaskRunEntry, state: State[Any]) -> TaskRun:
+    """A task run as its own process knows it."""
+    progress = entry.progress
+    return TaskRun(
+        id=entry.id,
+        name=entry.name,
+        flow_run_id=entry.flow_run_id,
+        task_key=entry.task_key,
+        dynamic_key=entry.dynamic_key,
+        task_version=entry.task_version,
+        tags=msgspec.json.decode(entry.tags),
+        task_inputs=msgspec.json.decode(entry.task_inputs),
+        empirical_policy=msgspec.json.decode(entry.policy, type=RunPolicy) if entry.policy else RunPolicy(),
+        cache_key=entry.cache_key,
+        run_count=progress.run_count,
+        flow_run_run_count=entry.attempt,
+        state_id=state.id,
+        state_type=state.type,
+        state_name=state.name,
+        state=state,
+        created=clock.to_datetime(entry.created),
+        expected_start_time=clock.to_datetime(entry.created),
+        start_time=_datetime(progress.start_time),
+        end_time=_datetime(progress.end_time),
+        total_run_time=seconds(progress.total_run_time),
+    )
+
+
+def _datetime(microseconds: int | None) -> datetime | None:
+    return None if microseconds is None else clock.to_datetime(microseconds)

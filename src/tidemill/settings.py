@@ -1,0 +1,322 @@
+"""Every setting, and where its value comes from: default < profile file < `TIDEMILL_*` environment < argument.
+
+`current()` answers from memory and costs next to nothing; the sources are read once, or again by `reload()`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, NamedTuple, TypeVar
+
+from tidemill import profiles
+from tidemill.exceptions import SettingsError
+
+T = TypeVar("T")
+
+PREFIX = "TIDEMILL_"
+LEVELS = {"NOTSET": 0, "DEBUG": 10, "INFO": 20, "WARN": 30, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}
+_TRUE = {"1", "true", "yes", "on", "t", "y"}
+_FALSE = {"0", "false", "no", "off", "f", "n"}
+_UNITS = {"": 1, "b": 1, "kb": 1000, "mb": 1000**2, "gb": 1000**3, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
+
+
+class Kind(NamedTuple):
+    """What values a setting takes: how to read one (ValueError if it is none), and the rule in words."""
+
+    read: Callable[[Any], Any]
+    accepts: str
+
+
+class Origin(NamedTuple):
+    """A setting's value and where it comes from: `default`, `environment`, `argument` or `profile 'x' in <file>`."""
+
+    value: Any
+    source: str
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError
+    return value
+
+
+def _path(value: Any) -> str:
+    return os.path.abspath(os.path.expanduser(_text(os.fspath(value))))
+
+
+def _flag(value: Any) -> bool:
+    text = str(value).strip().lower()
+    if text in _TRUE or text in _FALSE:
+        return text in _TRUE
+    raise ValueError
+
+
+def _count(value: Any) -> int:
+    number = int(value)
+    if isinstance(value, float) or number < 0:
+        raise ValueError
+    return number
+
+
+def _size(value: Any) -> int:
+    text = str(value).strip()
+    digits = text.rstrip("BbGgIiKkMm ")
+    unit = text[len(digits) :].strip().lower()
+    if unit not in _UNITS:
+        raise ValueError
+    return _count(digits.replace("_", "")) * _UNITS[unit]
+
+
+def _seconds(value: Any) -> float:
+    number = float(value)
+    if not 0 <= number < float("inf"):
+        raise ValueError
+    return number
+
+
+def _interval(value: Any) -> float:
+    number = _seconds(value)
+    if number == 0:
+        raise ValueError
+    return number
+
+
+def _level(value: Any) -> str:
+    name = str(value).strip().upper()
+    if name not in LEVELS:
+        _count(name)
+    return name
+
+
+def _api_url(value: Any) -> str:
+    url = _text(value)
+    if not url.startswith(("http://", "https://")):
+        raise ValueError
+    return url.rstrip("/")
+
+
+def _database_url(value: Any) -> str:
+    url = _text(value)
+    scheme, separator, rest = url.partition(":///")
+    if scheme != "sqlite" or not separator or not rest or rest == ":memory:":
+        raise ValueError
+    return url
+
+
+def _choice(*names: str) -> Kind:
+    def read(value: Any) -> str:
+        text = str(value).strip().lower()
+        if text not in names:
+            raise ValueError
+        return text
+
+    return Kind(read, "one of " + ", ".join(names))
+
+
+TEXT = Kind(_text, "a text that is not empty")
+PATH = Kind(_path, "a path")
+FLAG = Kind(_flag, "true or false (or 1/0, yes/no, on/off)")
+COUNT = Kind(_count, "a whole number, 0 or more")
+SIZE = Kind(_size, "a number of bytes, 0 or more, with a unit if you like (64KiB, 256MiB, 1GB)")
+SECONDS = Kind(_seconds, "a number of seconds, 0 or more")
+INTERVAL = Kind(_interval, "a number of seconds, more than 0")
+LEVEL = Kind(_level, "a level's name (DEBUG, INFO, WARNING, ERROR, CRITICAL) or number")
+API_URL = Kind(_api_url, "a URL that begins with http:// or https://")
+DATABASE_URL = Kind(_database_url, "sqlite:///PATH (four slashes before an absolute path)")
+
+
+def _setting(default: T, kind: Kind, summary: str, variable: str | None = None) -> T:
+    return field(default=default, metadata={"kind": kind, "summary": summary, "variable": variable})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings of this process, checked.
+
+    The variable of a setting is its name in capitals after `TIDEMILL_`, unless the table gives another (`variable_of`).
+    """
+
+    home: str = _setting("~/.tidemill", PATH, "Folder that holds the database, results and profiles.")
+    profile: str = _setting("default", TEXT, "Profile whose settings apply.")
+    database_url: str | None = _setting(
+        None, DATABASE_URL, "Database that keeps the runs; without one, the file tidemill.db in the home."
+    )
+    durability: Literal["process", "power", "relaxed"] = _setting(
+        "process",
+        _choice("process", "power", "relaxed"),
+        "What a committed run survives: the process's death, also a power cut, or (relaxed) neither for 50 ms.",
+    )
+    api_url: str | None = _setting(None, API_URL, "API of a server to record runs on, in place of a database here.")
+    logging_level: str = _setting("INFO", LEVEL, "Least severe level that runs log, by name or number.")
+    logging_format: Literal["standard", "quiet", "json"] = _setting(
+        "standard",
+        _choice("standard", "quiet", "json"),
+        "Console lines: as people read them, warnings and worse only, or one JSON object each.",
+    )
+    logging_colors: bool = _setting(True, FLAG, "Colour console lines when they go to a terminal.")
+    logging_max_message: int = _setting(
+        1_000_000, COUNT, "Characters of a logged message that are recorded; the rest is cut, with a mark."
+    )
+    log_prints: bool = _setting(
+        False, FLAG, "Log what flows and tasks print, where they do not say.", "TIDEMILL_LOGGING_LOG_PRINTS"
+    )
+    flow_default_retries: int = _setting(0, COUNT, "Retries of a flow that does not say how many.")
+    flow_default_retry_delay_seconds: float = _setting(0.0, SECONDS, "Wait before a retry of a flow that does not say.")
+    task_default_retries: int = _setting(0, COUNT, "Retries of a task that does not say how many.")
+    task_default_retry_delay_seconds: float = _setting(0.0, SECONDS, "Wait before a retry of a task that does not say.")
+    results_inline_limit: int = _setting(
+        16 * 1024, SIZE, "Largest result, in bytes, that is kept in the database; larger ones become files."
+    )
+    results_size_limit: int = _setting(
+        256 * 1024 * 1024,
+        SIZE,
+        "Largest result, in bytes, that is kept; a task with a larger one runs again on resume.",
+    )
+    results_storage_path: str = _setting(
+        "", PATH, "Folder of the results that are files; by default, `results` in the home."
+    )
+    lease_seconds: float = _setting(30.0, INTERVAL, "After this long without a sign of life a process counts as dead.")
+    flush_interval: float = _setting(
+        0.05, INTERVAL, "Longest time, in seconds, for which a transition or log waits in memory."
+    )
+
+    @property
+    def database_path(self) -> str:
+        """The file of the SQLite database."""
+        if self.database_url is None:
+            return os.path.join(self.home, "tidemill.db")
+        return _path(self.database_url.partition(":///")[2])
+
+    @property
+    def logging_level_number(self) -> int:
+        """The logging level as `logging` counts."""
+        level = LEVELS.get(self.logging_level)
+        return int(self.logging_level) if level is None else level
+
+
+NAMES = tuple(f.name for f in fields(Settings))
+# They decide which profile file is read, so a profile cannot set them.
+OUTSIDE_PROFILES = ("home", "profile")
+_METADATA: dict[str, Mapping[str, Any]] = {f.name: f.metadata for f in fields(Settings)}
+_DEFAULTS: dict[str, Any] = {f.name: f.default for f in fields(Settings)}
+_BY_VARIABLE = {_METADATA[name]["variable"] or PREFIX + name.upper(): name for name in NAMES}
+_VARIABLES = {name: variable for variable, name in _BY_VARIABLE.items()}
+
+_arguments: dict[str, Any] = {}
+_current: Settings | None = None
+
+
+def current() -> Settings:
+    """The settings of this process.
+
+    Raises:
+        SettingsError: a value is not one that its setting can have.
+    """
+    return _current or reload()
+
+
+def reload(**arguments: Any) -> Settings:
+    """Reads all sources again. `arguments` win over every other source, now and at later reloads.
+
+    Raises:
+        SettingsError: a value is not one that its setting can have, or an argument is not a setting.
+    """
+    global _arguments, _current
+    merged = {**_arguments, **arguments}
+    settings = load(merged)
+    _arguments, _current = merged, settings
+    return settings
+
+
+@contextmanager
+def using(**overrides: Any) -> Generator[Settings]:
+    """Replaces settings of this process, in all its threads, for the length of a `with` block.
+
+    Raises:
+        SettingsError: a value is not one that its setting can have, or a name is not a setting.
+    """
+    global _arguments, _current
+    before = _arguments, _current
+    try:
+        yield reload(**overrides)
+    finally:
+        _arguments, _current = before
+
+
+def load(arguments: Mapping[str, Any] | None = None) -> Settings:
+    """The settings that the sources give, without making them those of this process."""
+    return Settings(**{name: origin.value for name, origin in origins(arguments).items()})
+
+
+def origins(arguments: Mapping[str, Any] | None = None) -> dict[str, Origin]:
+    """Each setting with its value and where that comes from."""
+    given = _arguments if arguments is None else arguments
+    for name in given:
+        if name not in _METADATA:
+            raise SettingsError(f"There is no setting {name!r}; there is {', '.join(NAMES)}.")
+    home = _origin("home", given, {}, "")
+    file = profiles.read(home.value)
+    profile = _origin("profile", given, {"profile": file.active} if file.active else {}, f"active in {file.path}")
+    in_profile = {setting_of(key) or key: value for key, value in file.table(profile.value).items()}
+    source = f"profile {profile.value!r} in {file.path}"
+    found = {name: _origin(name, given, in_profile, source) for name in NAMES if name not in OUTSIDE_PROFILES}
+    if not found["results_storage_path"].value:
+        found["results_storage_path"] = Origin(os.path.join(home.value, "results"), "default")
+    return {"home": home, "profile": profile, **found}
+
+
+def _origin(name: str, arguments: Mapping[str, Any], in_profile: Mapping[str, Any], profile_source: str) -> Origin:
+    if name in arguments:
+        value = arguments[name]
+        return Origin(value if value is None else check(name, value, "argument"), "argument")
+    variable = _VARIABLES[name]
+    if text := os.environ.get(variable):
+        return Origin(check(name, text, "environment"), "environment")
+    if name in in_profile:
+        return Origin(check(name, in_profile[name], profile_source), profile_source)
+    default = _DEFAULTS[name]
+    return Origin(_path(default) if name == "home" else default, "default")
+
+
+def check(name: str, value: Any, source: str) -> Any:
+    """The value as its setting has it.
+
+    Raises:
+        SettingsError: the setting does not accept it.
+    """
+    kind: Kind = _METADATA[name]["kind"]
+    try:
+        return kind.read(value)
+    except (ValueError, TypeError, OverflowError):
+        raise SettingsError(
+            f"{_VARIABLES[name]} cannot be {value!r} (from {source}); it accepts {kind.accepts}."
+        ) from None
+
+
+def variable_of(name: str) -> str:
+    """The environment variable of a setting, which is also its key in a profile."""
+    return _VARIABLES[name]
+
+
+def setting_of(key: str) -> str | None:
+    """The setting that a variable or a setting's own name means; None if there is none."""
+    return _BY_VARIABLE.get(key.upper()) or (key.lower() if key.lower() in _METADATA else None)
+
+
+def summary_of(name: str) -> str:
+    """What a setting is for, in one line."""
+    return _METADATA[name]["summary"]
+
+
+def accepted_by(name: str) -> str:
+    """What values a setting takes, in words."""
+    kind: Kind = _METADATA[name]["kind"]
+    return kind.accepts
+
+
+def default_of(name: str) -> Any:
+    """A setting's default, as the table has it."""
+    return _DEFAULTS[name]

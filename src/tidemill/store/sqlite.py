@@ -1,0 +1,307 @@
+"""The SQLite database: one writer connection a process, one queue for all processes, plain errors."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import apsw
+
+from tidemill.exceptions import StoreCorrupt, StoreError, StoreFull, StoreReadOnly, StoreTooNew, StoreUnreachable
+from tidemill.interrupts import shielded
+from tidemill.store import migrate
+from tidemill.store.filelock import FileLock
+
+# The write-ahead log is checkpointed when it has grown to this many pages (4 MiB), by a writer that holds the queue's lock
+# anyway, and then used again from its start: overwriting a file is much cheaper than growing one.
+_CHECKPOINT_PAGES = 1024
+# Only foreign programs can make us wait here: our own writers queue on the file lock.
+_FOREIGN_WRITER_TIMEOUT_MS = 60_000
+_NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "fuse.sshfs", "fuse.s3fs"})
+
+
+class SqliteDatabase:
+    """A connection to the database file at `path`, made on first use, shared by the threads of this process.
+
+    Use it as a section (`enter`, `leave`) or, for a transaction, through `transaction()`.
+    """
+
+    kind = "sqlite"
+
+    def __init__(self, path: str, *, sync_every_commit: bool = False) -> None:
+        self.path = path
+        self._synchronous = "FULL" if sync_every_commit else "NORMAL"
+        self._connection: apsw.Connection | None = None
+        self._queue: FileLock | None = None
+        self._depth = 0
+        self._thread_lock = threading.RLock()
+        self._wal_pages = 0
+        _open_databases.add(self)
+
+    @property
+    def version(self) -> str:
+        """The version of the SQLite library in use."""
+        return apsw.sqlite_lib_version()
+
+    def enter(self, wait: bool = True) -> bool:
+        """Keeps every other writer, of this process and of others, out until `leave`. Re-entrant."""
+        if not self._thread_lock.acquire(blocking=wait):
+            return False
+        try:
+            if self._depth == 0 and not self._open_queue().acquire(wait):
+                self._thread_lock.release()
+                return False
+            self._depth += 1
+        except BaseException:
+            self._thread_lock.release()
+            raise
+        return True
+
+    def leave(self) -> None:
+        self._depth -= 1
+        try:
+            if self._depth == 0 and self._queue is not None:
+                self._queue.release()
+        finally:
+            self._thread_lock.release()
+
+    @contextmanager
+    def transaction(self) -> Iterator[apsw.Connection]:
+        """A write transaction: commits at the end of the block, rolls back when the block raises.
+
+        Raises:
+            StoreFull, StoreReadOnly, StoreCorrupt, StoreTooNew, StoreUnreachable, StoreError
+        """
+        self.enter()
+        try:
+            with shielded, _plain_errors(self.path):
+                connection = self._connection or self._connect()
+                connection.execute("BEGIN IMMEDIATE")
+                try:
+                    yield connection
+                    connection.execute("COMMIT")
+                except BaseException:
+                    if connection.in_transaction:
+                        connection.execute("ROLLBACK")
+                    raise
+                if self._wal_pages > _CHECKPOINT_PAGES:
+                    self._checkpoint(connection)
+        finally:
+            self.leave()
+
+    def fetch(self, sql: str, bindings: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """The rows of a query; needs no place in the queue, since in WAL mode readers and writers do not meet."""
+        with self._thread_lock, _plain_errors(self.path):
+            connection = self._connection or self._connect_in_queue()
+            return connection.execute(sql, tuple(bindings)).fetchall()
+
+    def data_version(self) -> int:
+        """A number that changes whenever another connection commits."""
+        return self.fetch("PRAGMA data_version")[0][0]
+
+    def check(self) -> list[str]:
+        """What is wrong with the file; empty when nothing is."""
+        problems = [str(row[0]) for row in self.fetch("PRAGMA integrity_check") if row[0] != "ok"]
+        orphans = self.fetch("PRAGMA foreign_key_check")
+        return problems + [f"Row {row[1]} of {row[0]} points to a missing {row[2]}." for row in orphans]
+
+    def backup(self, target: str) -> None:
+        """Copies the database, as it is at one moment, into a new file.
+
+        Raises:
+            StoreError: there is a file of that name already, or it cannot be written.
+        """
+        if os.path.exists(target):
+            raise StoreError(f"{target} exists already; name a file that does not.")
+        with self._thread_lock, _plain_errors(target):
+            source = self._connection or self._connect_in_queue()
+            destination = apsw.Connection(target)
+            try:
+                with destination.backup("main", source, "main") as copying:
+                    copying.step()
+            finally:
+                destination.close()
+
+    def close(self) -> None:
+        """Closes the connection, in the queue, since the last one to close checkpoints."""
+        with self._thread_lock:
+            if self._connection is not None:
+                self.enter()
+                try:
+                    self._connection.close()
+                    self._connection = None
+                finally:
+                    self.leave()
+            if self._queue is not None and self._depth == 0:
+                self._queue.forget()
+                self._queue = None
+
+    def forget_after_fork(self) -> None:
+        """In a forked child: drops what belongs to the parent, without touching the parent's files or locks.
+
+        The connection is neither closed nor ever freed, since SQLite would checkpoint under the parent's feet.
+        """
+        if self._connection is not None:
+            import ctypes
+
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._connection))
+        if self._queue is not None:
+            self._queue.forget()
+        self._connection = self._queue = None
+        self._depth = 0
+        self._thread_lock = threading.RLock()
+
+    def _open_queue(self) -> FileLock:
+        if self._queue is None:
+            folder = os.path.dirname(self.path)
+            try:
+                os.makedirs(folder, exist_ok=True)
+                _refuse_network_file_system(folder)
+                self._queue = FileLock(self.path + ".lock")
+            except OSError as error:
+                raise _folder_error(folder, error) from None
+        return self._queue
+
+    def _connect_in_queue(self) -> apsw.Connection:
+        self.enter()
+        try:
+            return self._connect()
+        finally:
+            self.leave()
+
+    def _connect(self) -> apsw.Connection:
+        connection = apsw.Connection(self.path)
+        try:
+            connection.set_busy_timeout(_FOREIGN_WRITER_TIMEOUT_MS)
+            self._migrate(connection)
+            connection.execute(f"PRAGMA synchronous={self._synchronous}; PRAGMA foreign_keys=ON")
+            connection.execute("PRAGMA wal_autocheckpoint=0; PRAGMA temp_store=MEMORY")
+            connection.set_wal_hook(self._after_commit)
+        except BaseException:
+            connection.close()
+            raise
+        self._connection = connection
+        return connection
+
+    def _migrate(self, connection: apsw.Connection) -> None:
+        version = connection.execute("PRAGMA user_version").fetchall()[0][0]
+        if version > migrate.latest():
+            raise StoreTooNew(
+                f"The database {self.path} has schema {version}, written by a newer Tidemill; this one knows schemas up "
+                f"to {migrate.latest()}. Upgrade Tidemill, or set TIDEMILL_HOME to another folder."
+            )
+        if version == migrate.latest():
+            return
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            for number, script in migrate.scripts_after(version):
+                connection.execute(script)
+                connection.execute(f"PRAGMA user_version={number}")
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+
+    def _after_commit(self, connection: apsw.Connection, name: str, pages: int) -> int:
+        self._wal_pages = pages
+        return 0
+
+    def _checkpoint(self, connection: apsw.Connection) -> None:
+        connection.wal_checkpoint("main", apsw.SQLITE_CHECKPOINT_PASSIVE)
+        self._wal_pages = 0
+
+
+_open_databases: weakref.WeakSet[SqliteDatabase] = weakref.WeakSet()
+
+
+def _forget_all_after_fork() -> None:
+    for database in list(_open_databases):
+        database.forget_after_fork()
+
+
+os.register_at_fork(after_in_child=_forget_all_after_fork)
+
+
+@contextmanager
+def _plain_errors(path: str) -> Iterator[None]:
+    """SQLite's errors as ours: what happened, to which file, and what to do."""
+    try:
+        yield
+    except apsw.Error as error:
+        raise _explained(error, path) from error
+
+
+def _explained(error: apsw.Error, path: str) -> StoreError:
+    for kinds, explain in _EXPLANATIONS:
+        if isinstance(error, kinds):
+            return explain(path, error)
+    return StoreError(f"The database {path} answered: {error}")
+
+
+def _full(path: str, error: Exception) -> StoreError:
+    return StoreFull(
+        f"The database {path} cannot grow: {error}. Free some space (or set TIDEMILL_HOME to a disk that has it) and run "
+        "again; everything that was acknowledged before is kept."
+    )
+
+
+def _corrupt(path: str, error: Exception) -> StoreError:
+    return StoreCorrupt(
+        f"{path} is damaged or is not a Tidemill database: {error}. Move it away (it is not changed) to start with an "
+        "empty one, or restore a backup; `tidemill db check` tells more."
+    )
+
+
+def _read_only(path: str, error: Exception) -> StoreError:
+    return StoreReadOnly(
+        f"The database {path} cannot be written: {error}. Give this user write permission for the file and its folder, or "
+        "set TIDEMILL_HOME to a folder that can be written."
+    )
+
+
+def _unreachable(path: str, error: Exception) -> StoreError:
+    return StoreUnreachable(f"The database {path} cannot be opened: {error}. Check the path and its permissions.")
+
+
+_EXPLANATIONS: tuple[tuple[tuple[type[apsw.Error], ...], Callable[[str, Exception], StoreError]], ...] = (
+    ((apsw.FullError, apsw.IOError), _full),
+    ((apsw.CorruptError, apsw.NotADBError), _corrupt),
+    ((apsw.ReadOnlyError, apsw.PermissionsError), _read_only),
+    ((apsw.CantOpenError,), _unreachable),
+)
+
+
+def _folder_error(folder: str, error: OSError) -> StoreError:
+    advice = "Set TIDEMILL_HOME to a folder that can be written."
+    return StoreReadOnly(f"The folder {folder} for the database cannot be used: {error.strerror}. {advice}")
+
+
+def _refuse_network_file_system(folder: str) -> None:
+    """SQLite's shared memory does not work between machines: two writers would destroy the file."""
+    kind = _file_system_of(folder)
+    if kind in _NETWORK_FILE_SYSTEMS:
+        raise StoreUnreachable(
+            f"{folder} is on a network file system ({kind}), where SQLite can lose data. Set TIDEMILL_HOME to a folder on "
+            "a local disk, or use a database server (TIDEMILL_DATABASE_URL)."
+        )
+
+
+def _file_system_of(folder: str) -> str | None:
+    """The type of the file system that holds a folder, from Linux's table of mounts; None where there is no such table."""
+    device = os.stat(folder).st_dev
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    try:
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as table:
+            for line in table:
+                fields = line.split(" ")
+                if fields[2] == wanted:
+                    return fields[fields.index("-") + 1]
+    except (OSError, ValueError, IndexError):
+        pass
+    return None

@@ -1,0 +1,196 @@
+"""The negotiated half of the write path: flows, flow runs, their states, and the leases that hold them.
+
+Each function runs inside its caller's transaction. What may be written is decided before, in orchestration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from tidemill import clock
+from tidemill.ids import from_bytes, new_id, to_bytes
+from tidemill.records import Lease, NewFlowRun, RunPolicy
+from tidemill.states import RUNNING, TERMINAL_TYPES, ResultReference, State, StateDetails, StateType
+
+Execute = Callable[[str, Sequence[Any]], Any]
+
+_encode = msgspec.json.Encoder().encode
+_decode_policy = msgspec.json.Decoder(RunPolicy).decode
+_decode_details = msgspec.json.Decoder(StateDetails).decode
+
+
+class FlowRunFacts(NamedTuple):
+    """What the rules ask about a flow run before they let it change. Times are microseconds, delays seconds."""
+
+    state_type: StateType
+    state_timestamp: int
+    attempt: int
+    lease_id: str | None
+    start_time: int | None
+    total_run_time: int
+    retries: int
+    retry_delay: float
+    states: int
+    scheduled_time: int | None
+    transition_id: str | None
+    result_kept: bool
+
+
+def ensure_flow(execute: Execute, name: str, now: int) -> bytes:
+    """The id of the flow of this name, which is created if there is none."""
+    found = execute("SELECT id FROM flow WHERE name = ?", (name,)).fetchall()
+    if found:
+        return found[0][0]
+    flow_id = to_bytes(new_id())
+    execute("INSERT INTO flow (id, name, created, updated) VALUES (?, ?, ?, ?)", (flow_id, name, now, now))
+    return flow_id
+
+
+def insert_flow_run(execute: Execute, run: NewFlowRun, state: State[Any], now: int) -> None:
+    """Creates a flow run in its first state, as no attempt yet."""
+    state.id = state.id or new_id()
+    execute(
+        "INSERT INTO flow_run (id, flow_id, name, flow_version, entrypoint, state_id, state_type, state_name, "
+        "state_timestamp, parameters, tags, empirical_policy, parent_task_run_id, parent_flow_run_id, idempotency_key, "
+        "created, updated, expected_start_time) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+        (
+            to_bytes(run.id),
+            ensure_flow(execute, run.flow_name, now),
+            run.name,
+            run.flow_version,
+            run.entrypoint,
+            to_bytes(state.id),
+            state.type.value,
+            state.name,
+            clock.from_datetime(state.timestamp),
+            run.parameters.decode(),
+            _encode(list(run.tags)).decode(),
+            _encode(run.policy).decode(),
+            to_bytes(run.parent_task_run_id) if run.parent_task_run_id else None,
+            to_bytes(run.parent_flow_run_id) if run.parent_flow_run_id else None,
+            run.idempotency_key,
+            now,
+            now,
+            _scheduled_for(state, now),
+        ),
+    )
+    _insert_state(execute, run.id, 0, state)
+
+
+def flow_run_facts(execute: Execute, flow_run_id: str) -> FlowRunFacts | None:
+    """What the rules need to know of a flow run; None if there is none of this id."""
+    rows = execute(
+        "SELECT run.state_type, run.state_timestamp, run.attempt, run.lease_id, run.start_time, run.total_run_time, "
+        "run.empirical_policy, state.seq, state.details, state.result_serializer FROM flow_run AS run "
+        "JOIN flow_run_state AS state ON state.flow_run_id = run.id WHERE run.id = ? ORDER BY state.seq DESC LIMIT 1",
+        (to_bytes(flow_run_id),),
+    ).fetchall()
+    if not rows:
+        return None
+    type, timestamp, attempt, lease, start_time, total_run_time, policy_json, seq, details_json, serializer = rows[0]
+    policy = _decode_policy(policy_json)
+    details = _decode_details(details_json)
+    return FlowRunFacts(
+        state_type=StateType(type),
+        state_timestamp=timestamp,
+        attempt=attempt,
+        lease_id=from_bytes(lease) if lease else None,
+        start_time=start_time,
+        total_run_time=total_run_time,
+        retries=policy.retries,
+        retry_delay=policy.delay_before(attempt),
+        states=seq + 1,
+        scheduled_time=clock.from_datetime(details.scheduled_time) if details.scheduled_time else None,
+        transition_id=details.transition_id,
+        result_kept=serializer is not None,
+    )
+
+
+def write_flow_run_state(
+    execute: Execute, flow_run_id: str, state: State[Any], facts: FlowRunFacts, lease_id: str | None
+) -> None:
+    """Makes `state` the run's current one. A run that starts running begins an attempt and is held by `lease_id`; one that
+    stops is held by nobody. Times never decrease within a run, whatever the clock does."""
+    state.id = state.id or new_id()
+    timestamp = max(clock.from_datetime(state.timestamp), facts.state_timestamp + 1)
+    state.timestamp = clock.to_datetime(timestamp)
+    running = state.type is RUNNING
+    held = running or state.type in (StateType.PENDING, StateType.CANCELLING)
+    ran_for = timestamp - facts.state_timestamp if facts.state_type is RUNNING else 0
+    holder = (lease_id or facts.lease_id) if held else None
+    execute(
+        "UPDATE flow_run SET state_id = ?, state_type = ?, state_name = ?, state_timestamp = ?, attempt = ?, lease_id = ?, "
+        "updated = ?, start_time = ?, end_time = ?, total_run_time = ?, expected_start_time = ? WHERE id = ?",
+        (
+            to_bytes(state.id),
+            state.type.value,
+            state.name,
+            timestamp,
+            facts.attempt + running,
+            to_bytes(holder) if holder else None,
+            clock.now(),
+            facts.start_time if facts.start_time is not None or not running else timestamp,
+            timestamp if state.type in TERMINAL_TYPES else None,
+            facts.total_run_time + ran_for,
+            _scheduled_for(state, facts.start_time or timestamp),
+            to_bytes(flow_run_id),
+        ),
+    )
+    _insert_state(execute, flow_run_id, facts.states, state)
+
+
+def rename_flow_run(execute: Execute, flow_run_id: str, name: str) -> None:
+    execute("UPDATE flow_run SET name = ?, updated = ? WHERE id = ?", (name, clock.now(), to_bytes(flow_run_id)))
+
+
+def delete_flow_run(execute: Execute, flow_run_id: str) -> bool:
+    """Removes a flow run with its states, task runs and logs; says whether there was one."""
+    return bool(execute("DELETE FROM flow_run WHERE id = ? RETURNING 1", (to_bytes(flow_run_id),)).fetchall())
+
+
+def ensure_lease(execute: Execute, lease: Lease) -> None:
+    """Records a lease, if it is not recorded yet."""
+    execute(
+        "INSERT INTO lease (id, pid, boot_id, hostname, acquired, deadline) VALUES (?, ?, ?, ?, ?, ?) "
+        "ON CONFLICT (id) DO NOTHING",
+        (to_bytes(lease.id), lease.pid, lease.boot_id, lease.hostname, lease.acquired, lease.deadline),
+    )
+
+
+def renew_lease(execute: Execute, lease_id: str, deadline: int) -> bool:
+    """Moves a lease's deadline; False if the lease is no longer there."""
+    rows = execute("UPDATE lease SET deadline = ? WHERE id = ? RETURNING 1", (deadline, to_bytes(lease_id))).fetchall()
+    return bool(rows)
+
+
+def delete_lease(execute: Execute, lease_id: str) -> None:
+    execute("DELETE FROM lease WHERE id = ?", (to_bytes(lease_id),))
+
+
+def _insert_state(execute: Execute, flow_run_id: str, seq: int, state: State[Any]) -> None:
+    result = state.data if isinstance(state.data, ResultReference) else None
+    execute(
+        "INSERT INTO flow_run_state (flow_run_id, seq, id, type, name, message, timestamp, details, result_serializer, "
+        "result, result_key) VALUES (?,?,?,?,?,?,?,?,?,?,?)",
+        (
+            to_bytes(flow_run_id),
+            seq,
+            to_bytes(state.id or new_id()),
+            state.type.value,
+            state.name,
+            state.message,
+            clock.from_datetime(state.timestamp),
+            _encode(state.state_details).decode(),
+            None if result is None else result.serializer,
+            None if result is None else result.inline,
+            None if result is None else result.storage_key,
+        ),
+    )
+
+
+def _scheduled_for(state: State[Any], otherwise: int) -> int:
+    when = state.state_details.scheduled_time
+    return otherwise if when is None else clock.from_datetime(when)

@@ -1,0 +1,171 @@
+"""`@task`: a function whose calls are task runs."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Concatenate, Generic, Literal, ParamSpec, Protocol, TypedDict, TypeVar, Unpack, cast, overload
+
+import msgspec
+
+from tidemill import definitions, settings
+from tidemill.definitions import Definition
+from tidemill.engine import calls
+from tidemill.engine.context import Alone
+from tidemill.engine.hooks import Hook
+from tidemill.engine.retries import Delays, exponential_backoff, policy_of
+from tidemill.records import TaskRun
+from tidemill.states import State
+
+P = ParamSpec("P")
+Q = ParamSpec("Q")
+R = TypeVar("R", covariant=True)
+T = TypeVar("T")
+
+RetryCondition = Callable[["Task[..., Any]", TaskRun, State[Any]], Any]
+
+
+class TaskOptions(TypedDict, total=False):
+    """What `@task` and `Task.with_options` take. Times are seconds.
+
+    Attributes:
+        name: what the task is called; default: its function's name.
+        description: default: the function's docstring.
+        version: any text that tells versions of the task apart.
+        tags: labels of its runs.
+        task_run_name: a template over the parameters (`"load {table}"`), or a function without arguments that gives the name.
+        retries: how often a failed run is tried again; default: the setting `task_default_retries` (0).
+        retry_delay_seconds: seconds before each retry: one number, a list, or a function from the number of retries to a list
+            (see `exponential_backoff`).
+        retry_jitter_factor: how far a delay may vary, as a fraction of itself.
+        retry_condition_fn: called with the task, its run and the failed state; a false answer means no retry.
+        timeout_seconds: after how long a run is stopped; it is then `Failed`, named `TimedOut`.
+        log_prints: whether `print` goes to the run's log; default: as in the flow.
+        on_running, on_completion, on_failure, on_crashed, on_cancellation: functions called with the task, its run and
+            the state when a run reaches that state.
+    """
+
+    name: str | None
+    description: str | None
+    version: str | None
+    tags: Iterable[str] | None
+    task_run_name: str | Callable[[], str] | None
+    retries: int | None
+    retry_delay_seconds: Delays | None
+    retry_jitter_factor: float | None
+    retry_condition_fn: RetryCondition | None
+    timeout_seconds: float | None
+    log_prints: bool | None
+    on_running: Iterable[Hook] | None
+    on_completion: Iterable[Hook] | None
+    on_failure: Iterable[Hook] | None
+    on_crashed: Iterable[Hook] | None
+    on_cancellation: Iterable[Hook] | None
+
+
+class Task(Definition, Generic[P, R]):
+    """A function whose calls are recorded as task runs. Made by `@task`.
+
+    Attributes:
+        fn: the function itself; calling it records nothing.
+    """
+
+    kind = "task"
+    option_names = frozenset(TaskOptions.__annotations__)
+    reserved = frozenset({"return_state", "wait_for"})
+    fn: Callable[P, R]
+
+    def __init__(self, fn: Callable[P, R], **options: Unpack[TaskOptions]) -> None:
+        super().__init__(fn, dict(options))
+        self.name = definitions.name_of(self, self.function_name)
+        self.task_key = f"{self.module}.{self.qualname}"
+        self.task_run_name = options.get("task_run_name")
+        self.retry_condition_fn = options.get("retry_condition_fn")
+        self.is_generator = inspect.isgeneratorfunction(self.function) or inspect.isasyncgenfunction(self.function)
+        self.alone = Alone()
+        current = settings.current()
+        retries, delays = options.get("retries"), options.get("retry_delay_seconds")
+        self.policy = policy_of(
+            current.task_default_retries if retries is None else retries,
+            current.task_default_retry_delay_seconds if delays is None else delays,
+            options.get("retry_jitter_factor"),
+        )
+        self.policy_json = msgspec.json.encode(self.policy).decode() if self.policy.retries else None
+
+    @overload
+    def __call__(  # pyright: ignore[reportGeneralTypeIssues]
+        self: Task[P, Coroutine[Any, Any, T]],
+        *args: P.args,
+        return_state: Literal[True],  # type: ignore[valid-type]
+        **kwargs: P.kwargs,
+    ) -> Coroutine[Any, Any, State[T]]: ...
+
+    @overload
+    def __call__(  # pyright: ignore[reportGeneralTypeIssues]
+        self: Task[P, T],
+        *args: P.args,
+        return_state: Literal[True],  # type: ignore[valid-type]
+        **kwargs: P.kwargs,
+    ) -> State[T]: ...
+
+    @overload
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+
+    def __call__(self, *args: Any, return_state: bool = False, **kwargs: Any) -> Any:
+        """Executes the function as a task run, and returns its value or raises its exception.
+
+        Args:
+            return_state: give the run's final `State` instead; then nothing is raised for a run that failed.
+        """
+        return calls.call_task(self, args, kwargs, return_state)
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Task[P, R]: ...
+
+    @overload
+    def __get__(self: Task[Concatenate[Any, Q], T], instance: object, owner: type) -> Task[Q, T]: ...
+
+    def __get__(self, instance: Any, owner: Any) -> Any:
+        return self.bound_to(instance, owner)
+
+    def with_options(self, **options: Unpack[TaskOptions]) -> Task[P, R]:
+        """A task like this one, with some options changed."""
+        return cast("Task[P, R]", self.changed(dict(options)))
+
+
+class TaskDecorator(Protocol):
+    """What `@task(...)` with options gives."""
+
+    def __call__(self, fn: Callable[P, R], /) -> Task[P, R]: ...
+
+
+@overload
+def task(fn: Callable[P, R], /) -> Task[P, R]: ...
+
+
+@overload
+def task(**options: Unpack[TaskOptions]) -> TaskDecorator: ...
+
+
+def task(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+    """Makes a function a task: its calls, in a flow or outside, are recorded as task runs.
+
+    Used with or without options (see `TaskOptions`):
+
+        @task
+        def add_one(x): return x + 1
+
+        @task(retries=3, retry_delay_seconds=exponential_backoff(2))
+        def fetch(url): ...
+
+    Raises:
+        TypeError: there is no such option.
+        DefinitionError: an option or a parameter of the function cannot be as it is.
+    """
+    definitions.check_options("task", Task.option_names, options)
+    if fn is not None:
+        return definitions.register(Task(fn, **options))
+    return lambda fn: definitions.register(Task(fn, **options))  # pyright: ignore[reportUnknownLambdaType]
+
+
+__all__ = ["Task", "TaskOptions", "exponential_backoff", "task"]

@@ -1,0 +1,196 @@
+"""Fixtures for every test: a home of its own, scripts and commands in real processes, waiting without guessing."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+SOURCE = Path(__file__).resolve().parent.parent / "src"
+INSTALLED = importlib.util.find_spec("tidemill") is not None
+if not INSTALLED:
+    sys.path.insert(0, str(SOURCE))
+
+from tidemill.testing import temporary_home  # noqa: E402  (the path above has to stand first)
+
+PATIENCE = 120.0
+"""Seconds after which a child process or a condition counts as hung. A guard, never a measurement."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--rounds",
+        type=int,
+        default=int(os.environ.get("TIDEMILL_CRASH_ROUNDS", "5")),
+        help="how many times the kill -9 test runs and kills its script",
+    )
+
+
+PROGRAM_FIXTURES = {"run_script", "start_script", "cli", "child_environment"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever starts real processes is marked as a program."""
+    for item in items:
+        if PROGRAM_FIXTURES.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.program)
+
+
+class RunScript(Protocol):
+    def __call__(
+        self,
+        source: str,
+        *args: str,
+        env: Mapping[str, str] | None = None,
+        under: Sequence[str] = (),
+        timeout: float = PATIENCE,
+        **popen: Any,
+    ) -> subprocess.CompletedProcess[str]: ...
+
+
+class StartScript(Protocol):
+    def __call__(
+        self, source: str, *args: str, env: Mapping[str, str] | None = None, **popen: Any
+    ) -> subprocess.Popen[str]: ...
+
+
+class Cli(Protocol):
+    def __call__(self, *args: str, env: Mapping[str, str] | None = None, code: int = 0) -> Any: ...
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty home for this test, here and in the processes it starts."""
+    path = tmp_path / "home"
+    for name in [name for name in os.environ if name.startswith("TIDEMILL_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("TIDEMILL_HOME", str(path))
+    with temporary_home(path):
+        yield path
+
+
+class EnvironmentFor(Protocol):
+    def __call__(self, home: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]: ...
+
+
+@pytest.fixture(scope="session")
+def environment_for() -> EnvironmentFor:
+    """The environment of a child process: this one, a home, and the source tree when nothing is installed."""
+
+    def environment(home: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+        result = {**os.environ, "TIDEMILL_HOME": str(home), "PYTHONFAULTHANDLER": "1"}
+        if not INSTALLED:
+            result["PYTHONPATH"] = os.pathsep.join(filter(None, [str(SOURCE), os.environ.get("PYTHONPATH")]))
+        return {**result, **(extra or {})}
+
+    return environment
+
+
+ChildEnvironment = Callable[[Mapping[str, str] | None], dict[str, str]]
+
+
+@pytest.fixture
+def child_environment(environment_for: EnvironmentFor, home: Path) -> ChildEnvironment:
+    """The environment of a child process in this test's home."""
+    return lambda extra=None: environment_for(home, extra)
+
+
+@pytest.fixture
+def write_script(tmp_path: Path) -> Callable[[str], Path]:
+    """Writes a script into the test's folder, a new file each time, and says where."""
+    written = 0
+
+    def write(source: str) -> Path:
+        nonlocal written
+        written += 1
+        path = tmp_path / ("script.py" if written == 1 else f"script_{written}.py")
+        path.write_text(textwrap.dedent(source), encoding="utf-8", errors="surrogatepass")
+        return path
+
+    return write
+
+
+@pytest.fixture
+def run_script(write_script: Callable[[str], Path], child_environment: ChildEnvironment) -> RunScript:
+    """Runs a script to its end in the test's home and returns what it left: code, stdout, stderr.
+
+    `under` is a command that the interpreter is started by.
+    """
+
+    def run(
+        source: str,
+        *args: str,
+        env: Mapping[str, str] | None = None,
+        under: Sequence[str] = (),
+        timeout: float = PATIENCE,
+        **popen: Any,
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*under, sys.executable, str(write_script(source)), *args],
+            env=child_environment(env),
+            timeout=timeout,
+            capture_output=True,
+            text=True,
+            errors="backslashreplace",
+            **popen,
+        )
+
+    return run
+
+
+@pytest.fixture
+def start_script(write_script: Callable[[str], Path], child_environment: ChildEnvironment) -> Iterator[StartScript]:
+    """Starts a script in the test's home and hands over the process; whatever still runs at the end is killed."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(source: str, *args: str, env: Mapping[str, str] | None = None, **popen: Any) -> subprocess.Popen[str]:
+        popen = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **popen}
+        process = subprocess.Popen(
+            [sys.executable, str(write_script(source)), *args], env=child_environment(env), text=True, **popen
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def cli(child_environment: ChildEnvironment) -> Cli:
+    """Runs the `tidemill` command in a process of its own; with `--json` its answer is parsed."""
+
+    def run(*args: str, env: Mapping[str, str] | None = None, code: int = 0) -> Any:
+        done = subprocess.run(
+            [sys.executable, "-m", "tidemill", *args],
+            env=child_environment(env),
+            timeout=PATIENCE,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == code, f"tidemill {' '.join(args)}: code {done.returncode}\n{done.stdout}{done.stderr}"
+        return json.loads(done.stdout) if "--json" in args and not code else done.stdout + done.stderr * bool(code)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def wait_until() -> Callable[..., None]:
+    """Waits for a condition; fails when it does not come true in time."""
+
+    def wait(predicate: Callable[[], object], timeout: float = PATIENCE) -> None:
+        deadline = time.monotonic() + timeout
+        while not predicate():
+            assert time.monotonic() < deadline, f"still not true after {timeout} seconds: {predicate}"
+            time.sleep(0.01)
+
+    return wait

@@ -1,0 +1,59 @@
+"""The two colours of the engine, and what it recorded: each test here is written once and holds for both."""
+
+import asyncio
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+
+class Colour:
+    """Plain or async: makes functions of that colour and calls them.
+
+    A body is written once, as `async def`, and waits for flows and tasks with `await colour.call(fn, ...)`. `paint`
+    leaves it as it is for the async colour and turns it into a plain function for the other: there nothing suspends,
+    so running the body to its end is one `send`.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.is_async = name == "async"
+
+    def paint(self, body: Callable[..., Any]) -> Callable[..., Any]:
+        if self.is_async:
+            return body
+
+        @functools.wraps(body)
+        def plain(*args: Any, **kwargs: Any) -> Any:
+            coroutine = body(*args, **kwargs)
+            try:
+                coroutine.send(None)
+            except StopIteration as stop:
+                return stop.value
+            raise AssertionError(f"{body.__qualname__} suspended in the plain colour")
+
+        del plain.__wrapped__  # it is not a coroutine function, whoever looks
+        plain.__signature__ = inspect.signature(body)  # type: ignore[attr-defined]
+        return plain
+
+    async def call(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Calls a flow or task from a body."""
+        value = fn(*args, **kwargs)
+        return await value if self.is_async else value
+
+    def run(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Calls a flow or task from the test."""
+        if not self.is_async:
+            return fn(*args, **kwargs)
+
+        async def main() -> Any:
+            return await fn(*args, **kwargs)
+
+        return asyncio.run(main())
+
+
+@pytest.fixture(params=["plain", "async"])
+def colour(request: pytest.FixtureRequest) -> Colour:
+    return Colour(request.param)

@@ -1,0 +1,173 @@
+"""What a task's inputs came from is recorded, though only plain values were passed."""
+
+import pytest
+
+from tidemill import flow, task
+
+
+@pytest.fixture
+def make(colour):
+    """Two tasks: one gives what it is told, one takes anything."""
+
+    @task
+    @colour.paint
+    async def give(value):
+        return value
+
+    @task
+    @colour.paint
+    async def take(x=None, y=None):
+        return (x, y)
+
+    return give, take
+
+
+def run_of(recorded, name):
+    """The only recorded run of this task."""
+    (run,) = (run for run in recorded.task_runs() if run["name"].startswith(f"{name}-"))
+    return run
+
+
+def sources(run, parameter):
+    return [(source["input_type"], source["id"]) for source in run["task_inputs"][parameter]]
+
+
+@pytest.mark.parametrize("value", [{"fact": "cats purr"}, [1, 2], {1, 2}, object(), 1.25, b"bytes"], ids=repr)
+def test_a_value_another_task_gave_leads_back_to_it(colour, recorded, make, value):
+    give, take = make
+
+    @flow
+    @colour.paint
+    async def parent():
+        await colour.call(take, x=await colour.call(give, value), y=3)
+
+    colour.run(parent)
+    taking = run_of(recorded, "take")
+    assert sources(taking, "x") == [("task_run", run_of(recorded, "give")["id"])]
+    assert taking["task_inputs"]["y"] == []
+
+
+def test_a_value_inside_a_collection_leads_back_too(colour, recorded, make):
+    give, take = make
+
+    @flow
+    @colour.paint
+    async def parent():
+        found = await colour.call(give, {"a": 1})
+        await colour.call(take, [found, {"again": (found,)}])
+
+    colour.run(parent)
+    assert sources(run_of(recorded, "take"), "x") == [("task_run", run_of(recorded, "give")["id"])]
+
+
+def test_a_state_leads_back_to_its_run(colour, recorded, make):
+    give, take = make
+
+    @flow
+    @colour.paint
+    async def parent():
+        state = await colour.call(give, 1, return_state=True)
+        await colour.call(take, state)
+
+    colour.run(parent)
+    assert sources(run_of(recorded, "take"), "x") == [("task_run", run_of(recorded, "give")["id"])]
+
+
+def test_what_a_subflow_gave_leads_back_to_it(colour, recorded, make):
+    _, take = make
+
+    @flow
+    @colour.paint
+    async def below():
+        return {"a": 1}
+
+    @flow
+    @colour.paint
+    async def parent():
+        await colour.call(take, await colour.call(below))
+
+    colour.run(parent)
+    link = recorded.flow_run(flow="below")["parent_task_run_id"]
+    assert sources(run_of(recorded, "take"), "x") == [("task_run", link)]
+
+
+def test_what_a_subflow_was_given_leads_back_to_the_task(colour, recorded, make):
+    give, _ = make
+
+    @flow
+    @colour.paint
+    async def below(config):
+        return 1
+
+    @flow
+    @colour.paint
+    async def parent():
+        await colour.call(below, config=await colour.call(give, {"a": 1}))
+
+    colour.run(parent)
+    link_id = recorded.flow_run(flow="below")["parent_task_run_id"]
+    (link,) = (run for run in recorded.task_runs() if run["id"] == link_id)
+    assert sources(link, "config") == [("task_run", run_of(recorded, "give")["id"])]
+
+
+def test_a_value_passed_on_by_two_tasks_leads_to_the_last(colour, recorded, make):
+    give, take = make
+
+    @task
+    @colour.paint
+    async def hand_on(value):
+        return value
+
+    @flow
+    @colour.paint
+    async def parent():
+        await colour.call(take, await colour.call(hand_on, await colour.call(give, {"a": 1})))
+
+    colour.run(parent)
+    assert sources(run_of(recorded, "take"), "x") == [("task_run", run_of(recorded, "hand_on")["id"])]
+
+
+def test_an_equal_value_is_not_the_same_value(colour, recorded, make):
+    give, take = make
+
+    @flow
+    @colour.paint
+    async def parent():
+        await colour.call(give, {"a": 1})
+        await colour.call(take, {"a": 1})
+
+    colour.run(parent)
+    assert sources(run_of(recorded, "take"), "x") == []
+
+
+@pytest.mark.parametrize("value", [None, True, False, ...], ids=repr)
+def test_a_value_there_is_only_one_of_proves_nothing(colour, recorded, make, value):
+    give, take = make
+
+    @flow
+    @colour.paint
+    async def parent():
+        await colour.call(give, value)
+        await colour.call(take, value)
+
+    colour.run(parent)
+    assert sources(run_of(recorded, "take"), "x") == []
+
+
+def test_a_value_that_died_is_not_mistaken_for_a_new_one(recorded):
+    @task
+    def give(n):
+        return [n]
+
+    @task
+    def take(x):
+        return None
+
+    @flow
+    def parent():
+        for n in range(200):
+            give(n)
+            take([n])
+
+    parent()
+    assert all(sources(run, "x") == [] for run in recorded.task_runs(limit=500) if run["name"].startswith("take-"))

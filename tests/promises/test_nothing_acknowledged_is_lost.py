@@ -1,0 +1,179 @@
+"""Promise 2. Nothing acknowledged is lost: what a caller saw is committed, whatever happens one instruction later."""
+
+import random
+import signal
+
+import pytest
+
+TASKS = 2000
+
+WORKER = f"""
+import os
+from tidemill import flow, task
+
+@task
+def square(n):
+    return n * n
+
+@flow
+def many():
+    for n in range({TASKS}):
+        value = square(n)
+        os.write(1, b"%d %d\\n" % (n, value))
+
+many()
+"""
+
+ASYNC_WORKER = f"""
+import asyncio, os
+from tidemill import flow, task
+
+@task
+async def square(n):
+    return n * n
+
+async def one(n):
+    value = await square(n)
+    os.write(1, b"%d %d\\n" % (n, value))
+
+@flow
+async def many():
+    for start in range(0, {TASKS}, 20):
+        await asyncio.gather(*(one(n) for n in range(start, start + 20)))
+
+asyncio.run(many())
+"""
+
+
+def kill_at_a_random_moment(start_script, source, seed):
+    """Starts the script, kills it after a random number of lines, and returns every line it had printed."""
+    process = start_script(source)
+    wanted = random.Random(seed).randrange(1, TASKS)
+    seen = [line for line, _ in zip(process.stdout, range(wanted), strict=False)]
+    process.send_signal(signal.SIGKILL)
+    rest, errors = process.communicate(timeout=60)
+    assert process.returncode in (-signal.SIGKILL, 0), errors
+    return [tuple(map(int, line.split())) for line in "".join([*seen, rest]).splitlines() if line]
+
+
+READ_BACK = """
+import json, sys
+from tidemill.client import connect
+
+json.dump({}, sys.stdout)
+"""
+
+
+def committed(cli):
+    """The finished task runs, read by a process that knows nothing of the one that was killed."""
+    runs = cli("task-run", "ls", "--json", "--state", "COMPLETED", "--limit", str(TASKS + 1))
+    return {int(run["dynamic_key"]): run for run in runs}
+
+
+@pytest.mark.parametrize("colour", ["plain", "async"])
+def test_every_number_that_was_printed_is_a_committed_task_run_with_its_result(start_script, cli, pytestconfig, colour):
+    for round_number in range(pytestconfig.getoption("rounds")):
+        seed = random.randrange(2**32)
+        printed = kill_at_a_random_moment(start_script, WORKER if colour == "plain" else ASYNC_WORKER, seed)
+        (run,) = cli("flow-run", "ls", "--json", "--limit", "1")
+        runs = cli("task-run", "ls", "--flow-run", run["id"], "--json", "--limit", str(TASKS + 1))
+        results = {task_run["id"]: task_run for task_run in runs if task_run["state_type"] == "COMPLETED"}
+        assert len(printed) <= len(results), f"round {round_number}, seed {seed}"
+        cli("db", "check")
+
+
+@pytest.mark.parametrize("durability", ["process", "power"])
+def test_a_task_that_ends_just_before_the_end_of_the_world(run_script, cli, durability):
+    done = run_script(
+        """
+        import os, signal
+        from tidemill import flow, task
+
+        @task
+        def last():
+            return "kept"
+
+        @flow
+        def doomed():
+            last()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        doomed()
+        """,
+        env={"TIDEMILL_DURABILITY": durability},
+    )
+    assert done.returncode == -signal.SIGKILL
+    (run,) = cli("task-run", "ls", "--json")
+    assert run["state_type"] == "COMPLETED"
+
+
+def test_relaxed_may_lose_the_last_moment_and_nothing_before(start_script, cli, wait_until):
+    process = start_script(
+        """
+        import os, time
+        from tidemill import flow, task
+
+        @task
+        def step(n):
+            return n
+
+        @flow
+        def waiting():
+            for n in range(100):
+                step(n)
+            print("ready", flush=True)
+            time.sleep(600)
+
+        waiting()
+        """,
+        env={"TIDEMILL_DURABILITY": "relaxed"},
+    )
+    assert process.stdout.readline() == "ready\n"
+    wait_until(lambda: len(cli("task-run", "ls", "--state", "COMPLETED", "--json", "--limit", "200")) == 100)
+    process.kill()
+    process.wait()
+    assert len(cli("task-run", "ls", "--state", "COMPLETED", "--json", "--limit", "200")) == 100
+
+
+def test_a_flow_whose_value_was_seen_is_recorded(run_script, cli):
+    done = run_script(
+        """
+        import os, signal
+        from tidemill import flow
+
+        @flow
+        def last():
+            return "kept"
+
+        last()
+        os.kill(os.getpid(), signal.SIGKILL)
+        """
+    )
+    assert done.returncode == -signal.SIGKILL
+    (run,) = cli("flow-run", "ls", "--json")
+    assert run["state_type"] == "COMPLETED"
+
+
+def test_a_failure_that_was_seen_is_recorded(run_script, cli):
+    done = run_script(
+        """
+        import os, signal
+        from tidemill import flow, task
+
+        @task
+        def fail():
+            raise LookupError("gone")
+
+        @flow
+        def doomed():
+            try:
+                fail()
+            except LookupError:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        doomed()
+        """
+    )
+    assert done.returncode == -signal.SIGKILL
+    (run,) = cli("task-run", "ls", "--json")
+    assert (run["state_type"], run["state"]["message"]) == ("FAILED", "Task run encountered an exception.")

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+import msgspec
 import pytest
 
 SOURCE = Path(__file__).resolve().parent.parent / "src"
@@ -18,7 +19,10 @@ INSTALLED = importlib.util.find_spec("tidemill") is not None
 if not INSTALLED:
     sys.path.insert(0, str(SOURCE))
 
-from tidemill.testing import temporary_home  # noqa: E402  (the path above has to stand first)
+from tidemill.client import connect  # noqa: E402  (the path above has to stand first)
+from tidemill.colour import BlockingIO, run_blocking  # noqa: E402
+from tidemill.filters import Filters, IdFilter, LogFilter, Page, TaskRunFilter  # noqa: E402
+from tidemill.testing import temporary_home  # noqa: E402
 
 PATIENCE = 120.0
 """Seconds after which a child process or a condition counts as hung. A guard, never a measurement."""
@@ -37,8 +41,9 @@ PROGRAM_FIXTURES = {"run_script", "start_script", "cli", "child_environment"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whatever starts real processes is marked as a program."""
+    """Whatever starts real processes is marked as a program. Functions of many tests may have the same name."""
     for item in items:
+        item.add_marker(pytest.mark.filterwarnings("ignore:A (flow|task) named:UserWarning"))
         if PROGRAM_FIXTURES.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.program)
 
@@ -181,6 +186,57 @@ def cli(child_environment: ChildEnvironment) -> Cli:
         return json.loads(done.stdout) if "--json" in args and not code else done.stdout + done.stderr * bool(code)
 
     return run
+
+
+class Recorded:
+    """What the record says, read through the client, with the names and shapes of the REST API."""
+
+    def flows(self) -> list[dict[str, Any]]:
+        return self._read("flows")
+
+    def flow_runs(self, limit: int = 200) -> list[dict[str, Any]]:
+        """The newest first."""
+        return self._read("flow_runs", page=Page(limit))
+
+    def flow_run(self, flow: str | None = None) -> dict[str, Any]:
+        """The only flow run, or the only one of this flow."""
+        (run,) = (run for run in self.flow_runs() if flow in (None, run["flow_name"]))
+        return run
+
+    def task_runs(self, flow_run: Mapping[str, Any] | None = None, limit: int = 200) -> list[dict[str, Any]]:
+        """The newest first, of all or of one flow run."""
+        chosen = TaskRunFilter(flow_run_id=IdFilter(any_=[flow_run["id"]])) if flow_run else None
+        return self._read("task_runs", Filters(task_runs=chosen), page=Page(limit))
+
+    def task_run(self) -> dict[str, Any]:
+        """The only task run."""
+        (run,) = self.task_runs()
+        return run
+
+    def states(self, run: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Every state the run went through, first to last."""
+        return self._read("task_run_states" if "task_key" in run else "flow_run_states", run["id"])
+
+    def logs(
+        self, flow_run: Mapping[str, Any] | None = None, task_run: Mapping[str, Any] | None = None
+    ) -> list[dict[str, Any]]:
+        """What a flow run or a task run said, or else what all of them said, in that order."""
+        chosen = LogFilter(
+            flow_run_id=IdFilter(any_=[flow_run["id"]]) if flow_run else None,
+            task_run_id=IdFilter(any_=[task_run["id"]]) if task_run else None,
+        )
+        return self._read("logs", chosen, page=Page(5000))
+
+    @staticmethod
+    def _read(verb: str, *args: Any, **kwargs: Any) -> Any:
+        client = connect(BlockingIO())
+        run_blocking(client.flush())
+        return msgspec.to_builtins(run_blocking(getattr(client, verb)(*args, **kwargs)))
+
+
+@pytest.fixture
+def recorded() -> Recorded:
+    return Recorded()
 
 
 @pytest.fixture(scope="session")

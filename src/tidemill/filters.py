@@ -186,3 +186,8 @@ class TaskRunSort(str, Enum):
 class LogSort(str, Enum):
     TIMESTAMP_ASC = "TIMESTAMP_ASC"
     TIMESTAMP_DESC = "TIMESTAMP_DESC"
+
+
+EVERYTHING = Filters()
+ALL = Page(limit=None)
+FIRST_PAGE = Page()

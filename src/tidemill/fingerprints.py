@@ -44,5 +44,3 @@ def _feed(digest: Any, value: Any) -> None:
     else:
         digest.update(f"{kind.__module__}.{kind.__qualname__};".encode())
         digest.update(dump_pickle(value))
-
-

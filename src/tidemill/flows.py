@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Concatenate, Generic, Literal, ParamSpec, Protocol, TypedDict, TypeVar, Unpack, cast, overload
 
-from tidemill import definitions, settings
-from tidemill.definitions import Definition
-from tidemill.engine import calls
+from tidemill.engine import calls, definitions
+from tidemill.engine.definitions import FlowDefinition
 from tidemill.engine.hooks import Hook
-from tidemill.engine.retries import Delays, policy_of
+from tidemill.engine.retries import Delays
 from tidemill.states import State
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
-R = TypeVar("R", covariant=True)
+R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T")
 
 
@@ -53,31 +52,18 @@ class FlowOptions(TypedDict, total=False):
     on_cancellation: Iterable[Hook] | None
 
 
-class Flow(Definition, Generic[P, R]):
+class Flow(FlowDefinition, Generic[P, R_co]):
     """A function whose calls are recorded as flow runs. Made by `@flow`.
 
     Attributes:
         fn: the function itself; calling it records nothing.
     """
 
-    kind = "flow"
     option_names = frozenset(FlowOptions.__annotations__)
-    reserved = frozenset({"return_state", "wait_for"})
-    fn: Callable[P, R]
+    fn: Callable[P, R_co]
 
-    def __init__(self, fn: Callable[P, R], **options: Unpack[FlowOptions]) -> None:
+    def __init__(self, fn: Callable[P, R_co], **options: Unpack[FlowOptions]) -> None:
         super().__init__(fn, dict(options))
-        self.name = definitions.name_of(self, self.function_name.replace("_", "-"))
-        self.flow_key = f"{self.module}.{self.qualname}"
-        self.flow_run_name = options.get("flow_run_name")
-        self.should_validate_parameters = options.get("validate_parameters", True)
-        current = settings.current()
-        retries, delays = options.get("retries"), options.get("retry_delay_seconds")
-        self.policy = policy_of(
-            current.flow_default_retries if retries is None else retries,
-            current.flow_default_retry_delay_seconds if delays is None else delays,
-            None,
-        )
 
     @overload
     def __call__(  # pyright: ignore[reportGeneralTypeIssues]
@@ -96,7 +82,7 @@ class Flow(Definition, Generic[P, R]):
     ) -> State[T]: ...
 
     @overload
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
 
     def __call__(self, *args: Any, return_state: bool = False, **kwargs: Any) -> Any:
         """Executes the function as a flow run, and returns its value or raises its exception.
@@ -109,7 +95,7 @@ class Flow(Definition, Generic[P, R]):
         return calls.call_flow(self, args, kwargs, return_state)
 
     @overload
-    def __get__(self, instance: None, owner: type) -> Flow[P, R]: ...
+    def __get__(self, instance: None, owner: type) -> Flow[P, R_co]: ...
 
     @overload
     def __get__(self: Flow[Concatenate[Any, Q], T], instance: object, owner: type) -> Flow[Q, T]: ...
@@ -117,19 +103,19 @@ class Flow(Definition, Generic[P, R]):
     def __get__(self, instance: Any, owner: Any) -> Any:
         return self.bound_to(instance, owner)
 
-    def with_options(self, **options: Unpack[FlowOptions]) -> Flow[P, R]:
+    def with_options(self, **options: Unpack[FlowOptions]) -> Flow[P, R_co]:
         """A flow like this one, with some options changed."""
-        return cast("Flow[P, R]", self.changed(dict(options)))
+        return cast("Flow[P, R_co]", self.changed(dict(options)))
 
 
 class FlowDecorator(Protocol):
     """What `@flow(...)` with options gives."""
 
-    def __call__(self, fn: Callable[P, R], /) -> Flow[P, R]: ...
+    def __call__(self, fn: Callable[P, R_co], /) -> Flow[P, R_co]: ...
 
 
 @overload
-def flow(fn: Callable[P, R], /) -> Flow[P, R]: ...
+def flow(fn: Callable[P, R_co], /) -> Flow[P, R_co]: ...
 
 
 @overload

@@ -175,13 +175,9 @@ class Settings:
         SIZE,
         "Largest result, in bytes, that is kept; a task with a larger one runs again on resume.",
     )
-    results_storage_path: str = _setting(
-        "", PATH, "Folder of the results that are files; by default, `results` in the home."
-    )
+    results_storage_path: str = _setting("", PATH, "Folder of the results that are files; by default, `results` in the home.")
     lease_seconds: float = _setting(30.0, INTERVAL, "After this long without a sign of life a process counts as dead.")
-    flush_interval: float = _setting(
-        0.05, INTERVAL, "Longest time, in seconds, for which a transition or log waits in memory."
-    )
+    flush_interval: float = _setting(0.05, INTERVAL, "Longest time, in seconds, for which a transition or log waits in memory.")
 
     @property
     def database_path(self) -> str:
@@ -257,15 +253,31 @@ def origins(arguments: Mapping[str, Any] | None = None) -> dict[str, Origin]:
     for name in given:
         if name not in _METADATA:
             raise SettingsError(f"There is no setting {name!r}; there is {', '.join(NAMES)}.")
-    home = _origin("home", given, {}, "")
-    file = profiles.read(home.value)
-    profile = _origin("profile", given, {"profile": file.active} if file.active else {}, f"active in {file.path}")
-    in_profile = {setting_of(key) or key: value for key, value in file.table(profile.value).items()}
-    source = f"profile {profile.value!r} in {file.path}"
+    chosen = place(given)
+    profile = chosen.profile.value
+    in_profile = {setting_of(key) or key: value for key, value in chosen.profiles.table(profile).items()}
+    source = f"profile {profile!r} in {chosen.profiles.path}"
     found = {name: _origin(name, given, in_profile, source) for name in NAMES if name not in OUTSIDE_PROFILES}
     if not found["results_storage_path"].value:
-        found["results_storage_path"] = Origin(os.path.join(home.value, "results"), "default")
-    return {"home": home, "profile": profile, **found}
+        found["results_storage_path"] = Origin(os.path.join(chosen.home.value, "results"), "default")
+    return {"home": chosen.home, "profile": chosen.profile, **found}
+
+
+class Place(NamedTuple):
+    """Where settings are kept: the home, its profile file, and which profile of that applies."""
+
+    home: Origin
+    profiles: profiles.Profiles
+    profile: Origin
+
+
+def place(arguments: Mapping[str, Any] | None = None) -> Place:
+    """Where settings are kept. Works also when some setting, or the choice of the profile, is wrong."""
+    given = _arguments if arguments is None else arguments
+    home = _origin("home", given, {}, "")
+    file = profiles.read(home.value)
+    active = {"profile": file.active} if file.active else {}
+    return Place(home, file, _origin("profile", given, active, f"'active' in {file.path}"))
 
 
 def _origin(name: str, arguments: Mapping[str, Any], in_profile: Mapping[str, Any], profile_source: str) -> Origin:
@@ -291,9 +303,7 @@ def check(name: str, value: Any, source: str) -> Any:
     try:
         return kind.read(value)
     except (ValueError, TypeError, OverflowError):
-        raise SettingsError(
-            f"{_VARIABLES[name]} cannot be {value!r} (from {source}); it accepts {kind.accepts}."
-        ) from None
+        raise SettingsError(f"{_VARIABLES[name]} cannot be {value!r} (from {source}); it accepts {kind.accepts}.") from None
 
 
 def variable_of(name: str) -> str:

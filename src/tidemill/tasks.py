@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Concatenate, Generic, Literal, ParamSpec, Protocol, TypedDict, TypeVar, Unpack, cast, overload
 
-import msgspec
-
-from tidemill import definitions, settings
-from tidemill.definitions import Definition
-from tidemill.engine import calls
-from tidemill.engine.context import Alone
+from tidemill.engine import calls, definitions
+from tidemill.engine.definitions import TaskDefinition
 from tidemill.engine.hooks import Hook
-from tidemill.engine.retries import Delays, exponential_backoff, policy_of
+from tidemill.engine.retries import Delays, exponential_backoff
 from tidemill.records import TaskRun
 from tidemill.states import State
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
-R = TypeVar("R", covariant=True)
+R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T")
 
 RetryCondition = Callable[["Task[..., Any]", TaskRun, State[Any]], Any]
@@ -63,34 +58,18 @@ class TaskOptions(TypedDict, total=False):
     on_cancellation: Iterable[Hook] | None
 
 
-class Task(Definition, Generic[P, R]):
+class Task(TaskDefinition, Generic[P, R_co]):
     """A function whose calls are recorded as task runs. Made by `@task`.
 
     Attributes:
         fn: the function itself; calling it records nothing.
     """
 
-    kind = "task"
     option_names = frozenset(TaskOptions.__annotations__)
-    reserved = frozenset({"return_state", "wait_for"})
-    fn: Callable[P, R]
+    fn: Callable[P, R_co]
 
-    def __init__(self, fn: Callable[P, R], **options: Unpack[TaskOptions]) -> None:
+    def __init__(self, fn: Callable[P, R_co], **options: Unpack[TaskOptions]) -> None:
         super().__init__(fn, dict(options))
-        self.name = definitions.name_of(self, self.function_name)
-        self.task_key = f"{self.module}.{self.qualname}"
-        self.task_run_name = options.get("task_run_name")
-        self.retry_condition_fn = options.get("retry_condition_fn")
-        self.is_generator = inspect.isgeneratorfunction(self.function) or inspect.isasyncgenfunction(self.function)
-        self.alone = Alone()
-        current = settings.current()
-        retries, delays = options.get("retries"), options.get("retry_delay_seconds")
-        self.policy = policy_of(
-            current.task_default_retries if retries is None else retries,
-            current.task_default_retry_delay_seconds if delays is None else delays,
-            options.get("retry_jitter_factor"),
-        )
-        self.policy_json = msgspec.json.encode(self.policy).decode() if self.policy.retries else None
 
     @overload
     def __call__(  # pyright: ignore[reportGeneralTypeIssues]
@@ -109,7 +88,7 @@ class Task(Definition, Generic[P, R]):
     ) -> State[T]: ...
 
     @overload
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
 
     def __call__(self, *args: Any, return_state: bool = False, **kwargs: Any) -> Any:
         """Executes the function as a task run, and returns its value or raises its exception.
@@ -120,7 +99,7 @@ class Task(Definition, Generic[P, R]):
         return calls.call_task(self, args, kwargs, return_state)
 
     @overload
-    def __get__(self, instance: None, owner: type) -> Task[P, R]: ...
+    def __get__(self, instance: None, owner: type) -> Task[P, R_co]: ...
 
     @overload
     def __get__(self: Task[Concatenate[Any, Q], T], instance: object, owner: type) -> Task[Q, T]: ...
@@ -128,19 +107,19 @@ class Task(Definition, Generic[P, R]):
     def __get__(self, instance: Any, owner: Any) -> Any:
         return self.bound_to(instance, owner)
 
-    def with_options(self, **options: Unpack[TaskOptions]) -> Task[P, R]:
+    def with_options(self, **options: Unpack[TaskOptions]) -> Task[P, R_co]:
         """A task like this one, with some options changed."""
-        return cast("Task[P, R]", self.changed(dict(options)))
+        return cast("Task[P, R_co]", self.changed(dict(options)))
 
 
 class TaskDecorator(Protocol):
     """What `@task(...)` with options gives."""
 
-    def __call__(self, fn: Callable[P, R], /) -> Task[P, R]: ...
+    def __call__(self, fn: Callable[P, R_co], /) -> Task[P, R_co]: ...
 
 
 @overload
-def task(fn: Callable[P, R], /) -> Task[P, R]: ...
+def task(fn: Callable[P, R_co], /) -> Task[P, R_co]: ...
 
 
 @overload

@@ -47,14 +47,31 @@ def test_a_value_another_task_gave_leads_back_to_it(colour, recorded, make, valu
     assert taking["task_inputs"]["y"] == []
 
 
-def test_a_value_inside_a_collection_leads_back_too(colour, recorded, make):
+@pytest.mark.parametrize(
+    "wrap",
+    [lambda value: [value], lambda value: (1, value), lambda value: {"a": value}, lambda value: [{"deep": (value,)}]],
+    ids=["list", "tuple", "dict", "nested"],
+)
+def test_a_value_inside_a_collection_leads_back_too(colour, recorded, make, wrap):
     give, take = make
 
     @flow
     @colour.paint
     async def parent():
-        found = await colour.call(give, {"a": 1})
-        await colour.call(take, [found, {"again": (found,)}])
+        await colour.call(take, wrap(await colour.call(give, {"a": 1})))
+
+    colour.run(parent)
+    assert sources(run_of(recorded, "take"), "x") == [("task_run", run_of(recorded, "give")["id"])]
+
+
+def test_a_part_of_what_a_task_gave_leads_back_too(colour, recorded, make):
+    give, take = make
+
+    @flow
+    @colour.paint
+    async def parent():
+        answer = await colour.call(give, {"items": [1.5, 2.5]})
+        await colour.call(take, answer["items"])
 
     colour.run(parent)
     assert sources(run_of(recorded, "take"), "x") == [("task_run", run_of(recorded, "give")["id"])]

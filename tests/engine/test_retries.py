@@ -115,16 +115,6 @@ def test_a_wait_is_logged(colour, recorded):
     assert any(message.startswith("Encountered exception during execution:") for message in messages)
 
 
-def scheduled_delays(recorded, run):
-    """How long each wait was meant to be, rounded, as the history tells it."""
-    states = recorded.states(run)
-    return [
-        round(recorded.seconds_between(state["timestamp"], state["state_details"]["scheduled_time"]), 3)
-        for state in states
-        if state["name"] == "AwaitingRetry"
-    ]
-
-
 @pytest.mark.parametrize(
     ("delay", "expected"),
     [

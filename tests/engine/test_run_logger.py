@@ -105,13 +105,12 @@ def test_lines_are_kept_in_order(colour, recorded):
             get_run_logger().info("said %d", n)
 
     colour.run(talking)
-    assert [line["message"] for line in said(recorded, limit=1000)] == [f"said {n}" for n in range(300)]
+    assert [line["message"] for line in said(recorded)] == [f"said {n}" for n in range(300)]
 
 
 def test_outside_a_run_there_is_no_logger_and_the_error_says_what_to_do():
-    with pytest.raises(MissingContextError, match=r"flow|task") as caught:
+    with pytest.raises(MissingContextError, match="inside a flow or task"):
         get_run_logger()
-    assert "logging.getLogger" in str(caught.value)
 
 
 def test_a_thread_of_the_run_logs_to_the_run(recorded):

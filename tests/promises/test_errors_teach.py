@@ -84,7 +84,7 @@ def name_without_parameter():
         (unknown_option, TypeError, ["retrys", "retries", "task"]),
         (forbidden_character, InvalidNameError, ["a/b", "/"]),
         (reserved_parameter, ReservedArgumentError, ["wait_for", "fetch"]),
-        (no_run, MissingContextError, ["flow", "task", "logging.getLogger"]),
+        (no_run, MissingContextError, ["run logger", "inside a flow or task"]),
         (wrong_value, ParameterTypeError, ["report", "count", "integer"]),
         (failed_by_hand, FailedRun, ["the report is empty"]),
         (not_finished, UnfinishedRun, ["Running"]),
@@ -126,7 +126,7 @@ def test_the_command_line_says_which_runs_a_short_id_may_mean(run_script, cli):
 
 
 def test_an_unknown_command_suggests_the_right_one(cli):
-    assert "flow-run" in cli("flow-runs", "ls", code=1)
+    assert "flow-run" in cli("flow-rum", "ls", code=2)
 
 
 def test_a_wrong_setting_is_named_with_what_it_may_be(run_script):

@@ -46,7 +46,7 @@ def test_processes_that_start_together_on_an_empty_home(start_script, cli):
         assert quiet_about_locks(errors), errors
     runs = cli("flow-run", "ls", "--json")
     assert [run["state_type"] for run in runs] == ["COMPLETED"] * PROCESSES
-    task_runs = cli("task-run", "ls", "--json", "--state", "COMPLETED", "--limit", str(PROCESSES * TASKS + 1))
+    task_runs = cli("task-run", "ls", "--json", "--state-type", "COMPLETED", "--limit", str(PROCESSES * TASKS + 1))
     assert len(task_runs) == PROCESSES * TASKS
     assert len({run["id"] for run in task_runs}) == PROCESSES * TASKS
     cli("db", "check")

@@ -66,7 +66,7 @@ json.dump({}, sys.stdout)
 
 def committed(cli):
     """The finished task runs, read by a process that knows nothing of the one that was killed."""
-    runs = cli("task-run", "ls", "--json", "--state", "COMPLETED", "--limit", str(TASKS + 1))
+    runs = cli("task-run", "ls", "--json", "--state-type", "COMPLETED", "--limit", str(TASKS + 1))
     return {int(run["dynamic_key"]): run for run in runs}
 
 
@@ -129,10 +129,10 @@ def test_relaxed_may_lose_the_last_moment_and_nothing_before(start_script, cli, 
         env={"TIDEMILL_DURABILITY": "relaxed"},
     )
     assert process.stdout.readline() == "ready\n"
-    wait_until(lambda: len(cli("task-run", "ls", "--state", "COMPLETED", "--json", "--limit", "200")) == 100)
+    wait_until(lambda: len(cli("task-run", "ls", "--state-type", "COMPLETED", "--json", "--limit", "200")) == 100)
     process.kill()
     process.wait()
-    assert len(cli("task-run", "ls", "--state", "COMPLETED", "--json", "--limit", "200")) == 100
+    assert len(cli("task-run", "ls", "--state-type", "COMPLETED", "--json", "--limit", "200")) == 100
 
 
 def test_a_flow_whose_value_was_seen_is_recorded(run_script, cli):

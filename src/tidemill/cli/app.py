@@ -1,4 +1,4 @@
-"""The tree of commands. Each group's module is loaded when one of its commands is used, so every command starts fast."""
+"""The tree of commands. A group's module is loaded when one of its commands is used, so every command starts fast."""
 
 from __future__ import annotations
 
@@ -34,9 +34,8 @@ _COMMANDS = {
 }
 for _name, (_path, _help, _aliases) in _COMMANDS.items():
     app.command(f"tidemill.cli.{_path}", name=_name, alias=_aliases, help=_help)
-app.register_install_completion_command(
-    help="Install completion of commands and options for the shell in use.", group=_GLOBAL
-)
+_completion = "Install completion of commands and options for the shell in use."
+app.register_install_completion_command(help=_completion, group=_GLOBAL)  # pyright: ignore[reportUnknownMemberType]
 
 
 @app.meta.default

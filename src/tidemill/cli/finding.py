@@ -46,9 +46,7 @@ def one_task_run(client: Client, text: str, flow_run: str | None) -> TaskRun:
     if not found:
         of_parent = f" --flow-run {parent.name}" if parent else ""
         place = f" in flow run {parent.name!r}" if parent else ""
-        raise ObjectNotFound(
-            f"There is no task run {text!r}{place}. To see which there are: tidemill task-run ls{of_parent}"
-        )
+        raise ObjectNotFound(f"There is no task run {text!r}{place}. To see which there are: tidemill task-run ls{of_parent}")
     return _only(found, text, "task runs")
 
 

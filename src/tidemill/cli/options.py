@@ -13,7 +13,7 @@ from cyclopts import Parameter
 from tidemill import clock
 from tidemill.exceptions import SettingsError, TidemillError
 from tidemill.filters import NameFilter, Page, StateFilter, StateTypeFilter, TagsFilter, TimeFilter
-from tidemill.settings import check
+from tidemill.settings import LEVELS, check
 from tidemill.states import StateType
 
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?\s*[a-z]+\s*)+", re.IGNORECASE)
@@ -61,6 +61,14 @@ class Listing(Format):
 
 @Parameter(name="*")
 @dataclass(frozen=True)
+class WholeListing(Listing):
+    """How a list is shown that is shown whole unless something else is asked for."""
+
+    limit: Annotated[int, Parameter(name=["--limit", "-n"], help="How many to show at most; 0 for all.")] = 0
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
 class Chosen:
     """Which runs."""
 
@@ -102,14 +110,19 @@ class Chosen:
         return TimeFilter(after_=_moment("--since", self.since), before_=_moment("--before", self.before))
 
 
+# What commands take when they are told nothing.
+AS_TEXT = Format()
+FIRST_PAGE = Listing()
+WHOLE = WholeListing()
+ANY = Chosen()
+
+
 def read_level(text: str) -> int:
     """A log level by name or number.
 
     Raises:
         UsageError: it is neither.
     """
-    from tidemill.settings import LEVELS
-
     try:
         name = check("logging_level", text, "--level")
     except SettingsError:
@@ -118,10 +131,25 @@ def read_level(text: str) -> int:
 
 
 # Names people may write in any case; others are taken as they are written.
-_STATE_NAMES = (
-    "Scheduled Late AwaitingRetry Pending NotReady Running Retrying Completed Cached Failed TimedOut Crashed Cancelling "
-    "Cancelled Paused Suspended Resuming"
-).split()
+_STATE_NAMES = [
+    "Scheduled",
+    "Late",
+    "AwaitingRetry",
+    "Pending",
+    "NotReady",
+    "Running",
+    "Retrying",
+    "Completed",
+    "Cached",
+    "Failed",
+    "TimedOut",
+    "Crashed",
+    "Cancelling",
+    "Cancelled",
+    "Paused",
+    "Suspended",
+    "Resuming",
+]
 _BY_LOWER_NAME = {name.lower(): name for name in _STATE_NAMES}
 
 

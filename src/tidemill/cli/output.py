@@ -1,4 +1,4 @@
-"""How the commands write: lists as tables for people and as columns for pipes, records as JSON, times as people say them."""
+"""How the commands write: tables for people, columns for pipes, JSON for programs, and times as people say them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 import msgspec
 
@@ -32,19 +32,19 @@ _ANSI = {"yellow": 33, "cyan": 36, "blue": 34, "green": 32, "red": 31, "magenta"
 _STEPS = ((60, "second"), (60, "minute"), (24, "hour"), (7, "day"), (52, "week"))
 
 
-class Column(NamedTuple):
+class Column(NamedTuple, Generic[T]):
     """A column of a table: what stands in it, in which colour, and whether it goes first when space is short."""
 
     title: str
-    text: Callable[[Any], str]
-    colour: Callable[[Any], str | None] = lambda record: None
+    text: Callable[[T], str]
+    colour: Callable[[T], str | None] | None = None
     only_if_wide: bool = False
 
 
 def show_list(
-    records: Sequence[Any], columns: Sequence[Column], listing: Listing, what: str, count: Callable[[], int]
+    records: Sequence[T], columns: Sequence[Column[T]], listing: Listing, what: str, count: Callable[[], int]
 ) -> None:
-    """Prints records as the listing asks. `count` says how many there are in all; it is asked only if some are not shown."""
+    """Prints records as the listing asks. `count` says how many there are in all; it is asked only when that matters."""
     if listing.json:
         show_json(records)
         return
@@ -61,7 +61,7 @@ def show_list(
         print_columns(records, columns)
 
 
-def print_columns(records: Iterable[Any], columns: Sequence[Column]) -> None:
+def print_columns(records: Iterable[T], columns: Sequence[Column[T]]) -> None:
     """Prints aligned columns, whole and without colour, for pipes."""
     rows = [[column.title.upper() for column in columns]]
     rows += [[printable(column.text(record)) for column in columns] for record in records]
@@ -169,7 +169,8 @@ def _for_json(record: Any) -> Any:
     if isinstance(record, FlowRun | TaskRun) and record.state is not None:
         return msgspec.structs.replace(record, state=_for_json(record.state))
     if isinstance(record, State):
-        return msgspec.structs.replace(record, data=_for_json(record.data))
+        state = cast("State[Any]", record)
+        return msgspec.structs.replace(state, data=_for_json(state.data))
     if isinstance(record, ResultReference):
         size = None if record.inline is None else len(record.inline)
         return {

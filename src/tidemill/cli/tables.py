@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TypeVar
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -12,11 +12,13 @@ from rich.text import Text
 
 from tidemill.cli.output import Column, printable
 
+T = TypeVar("T")
+
 # Ids are of use only when they are whole, so a narrower terminal does without them.
 _WIDE = 110
 
 
-def print_table(records: Iterable[Any], columns: Sequence[Column]) -> None:
+def print_table(records: Iterable[T], columns: Sequence[Column[T]]) -> None:
     """Prints a table that fits the terminal."""
     console = Console(highlight=False)
     shown = [column for column in columns if console.width >= _WIDE or not column.only_if_wide]
@@ -24,5 +26,10 @@ def print_table(records: Iterable[Any], columns: Sequence[Column]) -> None:
     for column in shown:
         table.add_column(column.title, no_wrap=True, overflow="ellipsis")
     for record in records:
-        table.add_row(*(Text(printable(column.text(record)), style=column.colour(record) or "") for column in shown))
+        table.add_row(*(_cell(column, record) for column in shown))
     console.print(table)
+
+
+def _cell(column: Column[T], record: T) -> Text:
+    colour = column.colour(record) if column.colour else None
+    return Text(printable(column.text(record)), style=colour or "")

@@ -80,4 +80,7 @@ def _build(commit: str, built: int) -> Build:
     # As the C locale writes it, whatever the locale is.
     when = datetime.fromtimestamp(built).astimezone()
     day, month = when.ctime().split()[:2]
-    return Build(commit[:8], f"{day}, {month} {when.day:02}, {when.year} {when.hour % 12 or 12:02}:{when.minute:02} " + "AP"[when.hour >= 12] + "M")
+    return Build(
+        commit[:8],
+        f"{day}, {month} {when.day:02}, {when.year} {when.hour % 12 or 12:02}:{when.minute:02} " + "AP"[when.hour >= 12] + "M",
+    )

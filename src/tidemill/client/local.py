@@ -15,12 +15,13 @@ from tidemill.client.pulse import Pulse
 from tidemill.client.recorder import Recorder
 from tidemill.colour import IO
 from tidemill.exceptions import FencedRun, StoreError
+from tidemill.filters import EVERYTHING, FIRST_PAGE, Filters, FlowRunSort, FlowSort, LogFilter, LogSort, Page, TaskRunSort
 from tidemill.ids import new_id
 from tidemill.orchestration import Started, Verdict
-from tidemill.records import Lease, NewFlowRun
+from tidemill.records import Flow, FlowRun, Lease, Log, NewFlowRun, TaskRun
 from tidemill.settings import Settings
 from tidemill.states import State
-from tidemill.store import Store, open_store
+from tidemill.store import Store, open_store, reading
 
 T = TypeVar("T")
 
@@ -156,9 +157,7 @@ class LocalClient:
 
         def write() -> Verdict:
             self.recorder.flush()
-            return orchestration.propose_flow_run_state(
-                self._store, flow_run_id, state, lease_id=lease_id, attempt=attempt
-            )
+            return orchestration.propose_flow_run_state(self._store, flow_run_id, state, lease_id=lease_id, attempt=attempt)
 
         return await self._in_queue(write)
 
@@ -179,6 +178,58 @@ class LocalClient:
                 f"What this process did for {run} was not recorded: {reason}. Nothing of the other attempt was changed; "
                 "see `tidemill flow-run inspect`."
             )
+
+    async def flows(
+        self, filters: Filters = EVERYTHING, sort: FlowSort = FlowSort.NAME_ASC, page: Page = FIRST_PAGE
+    ) -> list[Flow]:
+        return reading.flows(self.database.fetch, filters, sort, page)
+
+    async def count_flows(self, filters: Filters = EVERYTHING) -> int:
+        return reading.count_flows(self.database.fetch, filters)
+
+    async def flow_run(self, flow_run_id: str) -> FlowRun | None:
+        return reading.flow_run(self.database.fetch, flow_run_id)
+
+    async def flow_runs(
+        self, filters: Filters = EVERYTHING, sort: FlowRunSort = FlowRunSort.ID_DESC, page: Page = FIRST_PAGE
+    ) -> list[FlowRun]:
+        return reading.flow_runs(self.database.fetch, filters, sort, page)
+
+    async def count_flow_runs(self, filters: Filters = EVERYTHING) -> int:
+        return reading.count_flow_runs(self.database.fetch, filters)
+
+    async def flow_run_states(self, flow_run_id: str) -> list[State[Any]]:
+        """Every state a flow run went through, first to last."""
+        return reading.flow_run_states(self.database.fetch, flow_run_id)
+
+    async def find_flow_runs(self, text: str) -> list[FlowRun]:
+        """The flow runs that `text` may mean: by id, by the beginning of an id, or by exact name; newest first."""
+        return reading.find_flow_runs(self.database.fetch, text)
+
+    async def task_runs(
+        self, filters: Filters = EVERYTHING, sort: TaskRunSort = TaskRunSort.ID_DESC, page: Page = FIRST_PAGE
+    ) -> list[TaskRun]:
+        return reading.task_runs(self.database.fetch, filters, sort, page)
+
+    async def count_task_runs(self, filters: Filters = EVERYTHING) -> int:
+        return reading.count_task_runs(self.database.fetch, filters)
+
+    async def task_run_states(self, task_run_id: str) -> list[State[Any]]:
+        """Every state a task run went through, first to last."""
+        return reading.task_run_states(self.database.fetch, task_run_id)
+
+    async def find_task_runs(self, text: str, flow_run_id: str | None = None) -> list[TaskRun]:
+        """As `find_flow_runs`, among the task runs of one flow run or of all."""
+        return reading.find_task_runs(self.database.fetch, text, flow_run_id)
+
+    async def logs(
+        self, filter: LogFilter | None = None, sort: LogSort = LogSort.TIMESTAMP_ASC, page: Page = FIRST_PAGE
+    ) -> list[Log]:
+        return reading.logs(self.database.fetch, filter, sort, page)
+
+    async def logs_after(self, seq: int, flow_run_id: str, limit: int = 1000) -> list[Log]:
+        """The lines of a flow run that were committed after line `seq`, in the order of their commits."""
+        return reading.logs_after(self.database.fetch, seq, flow_run_id, limit)
 
     async def delete_flow_run(self, flow_run_id: str) -> None:
         await self._in_queue(lambda: orchestration.delete_flow_run(self._store, flow_run_id))

@@ -21,9 +21,7 @@ class Pulse:
         interval: seconds within which everything recorded is written.
     """
 
-    def __init__(
-        self, recorder: Recorder, renew: Callable[[], None], *, interval: float, renew_seconds: float
-    ) -> None:
+    def __init__(self, recorder: Recorder, renew: Callable[[], None], *, interval: float, renew_seconds: float) -> None:
         self.renewing = False
         self._recorder = recorder
         self._renew = renew

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from tidemill import logs
 from tidemill.colour import AsyncIO, BlockingIO, run_blocking
+from tidemill.engine.definitions import FlowDefinition, TaskDefinition
 from tidemill.engine.flow_run import FlowExecution
 from tidemill.engine.generators import drive, drive_async
 from tidemill.engine.prints import capture_prints
@@ -15,15 +16,11 @@ from tidemill.exceptions import TerminationSignal
 from tidemill.interrupts import unwinding_signals
 from tidemill.states import State
 
-if TYPE_CHECKING:
-    from tidemill.flows import Flow
-    from tidemill.tasks import Task
-
 BLOCKING = BlockingIO()
 ASYNC = AsyncIO()
 
 
-def call_task(task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], return_state: bool) -> Any:
+def call_task(task: TaskDefinition, args: tuple[Any, ...], kwargs: dict[str, Any], return_state: bool) -> Any:
     """Calls a task: gives its value or raises its exception; with `return_state`, gives its state. For an async task, a
     coroutine that does."""
     args = task.with_receiver(args)
@@ -39,7 +36,7 @@ def call_task(task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any
     return _outcome(execution, return_state)
 
 
-def call_flow(flow: Flow[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], return_state: bool) -> Any:
+def call_flow(flow: FlowDefinition, args: tuple[Any, ...], kwargs: dict[str, Any], return_state: bool) -> Any:
     """Calls a flow; as `call_task`."""
     given = flow.signature.bind(flow.with_receiver(args), kwargs)
     _prepare(flow.log_prints)
@@ -61,7 +58,7 @@ async def _finish_async(execution: TaskExecution, return_state: bool) -> Any:
     return _outcome(execution, return_state)
 
 
-async def _run_async_flow(flow: Flow[..., Any], given: dict[str, Any], return_state: bool) -> Any:
+async def _run_async_flow(flow: FlowDefinition, given: dict[str, Any], return_state: bool) -> Any:
     execution = FlowExecution(ASYNC, flow, given, _canceller())
     try:
         await execution.run()

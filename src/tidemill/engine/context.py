@@ -8,17 +8,14 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from itertools import count
 from os import getpid
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from tidemill.engine.definitions import FlowDefinition, TaskDefinition
 from tidemill.engine.inputs import TrackedResults
 from tidemill.exceptions import MissingContextError
 from tidemill.logs import RunLog, RunLogger
 from tidemill.records import FlowRun, TaskRun, TaskRunEntry
 from tidemill.states import State
-
-if TYPE_CHECKING:
-    from tidemill.flows import Flow
-    from tidemill.tasks import Task
 
 
 class FlowRunContext:
@@ -44,7 +41,7 @@ class FlowRunContext:
 
     def __init__(
         self,
-        flow: Flow[Any, Any],
+        flow: FlowDefinition,
         id: str,
         name: str,
         parameters: dict[str, Any],
@@ -81,17 +78,6 @@ class FlowRunContext:
         return str(number) if pid == self.pid else f"{number}.{pid}"
 
 
-class Alone:
-    """What stands in for a flow run where a task is called outside of one: counts the task's runs in this process."""
-
-    def __init__(self) -> None:
-        self.unkept_said: set[str] = set()
-        self._count = count()
-
-    def next_dynamic_key(self, task_key: str) -> str:
-        return str(next(self._count))
-
-
 class TaskRunContext:
     """A task run while its function executes."""
 
@@ -99,7 +85,7 @@ class TaskRunContext:
 
     def __init__(
         self,
-        task: Task[Any, Any],
+        task: TaskDefinition,
         entry: TaskRunEntry,
         parameters: dict[str, Any],
         log: RunLog,

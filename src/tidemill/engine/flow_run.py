@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -13,7 +13,15 @@ from tidemill import clock
 from tidemill.client import connect
 from tidemill.colour import IO, TimeLimitReached
 from tidemill.engine import names, parameters, retries
-from tidemill.engine.context import FlowRunContext, current_run, current_tags, enclosing_flow_run, root_flow_run, running
+from tidemill.engine.context import (
+    FlowRunContext,
+    current_run,
+    current_tags,
+    enclosing_flow_run,
+    root_flow_run,
+    running,
+)
+from tidemill.engine.definitions import FlowDefinition
 from tidemill.engine.failures import crash_message, error_summary, traceback_text
 from tidemill.engine.final_state import state_from_return
 from tidemill.engine.hooks import OPTION_OF_TYPE, call_hooks
@@ -25,7 +33,6 @@ from tidemill.logs import engine_log, flow_run_log
 from tidemill.records import FlowRun, NewFlowRun
 from tidemill.results import keep, keep_error
 from tidemill.states import (
-    COMPLETED,
     Crashed,
     Failed,
     Pending,
@@ -38,9 +45,6 @@ from tidemill.states import (
     states_in,
 )
 
-if TYPE_CHECKING:
-    from tidemill.flows import Flow
-
 
 class FlowExecution:
     """The work on one flow run.
@@ -50,9 +54,7 @@ class FlowExecution:
         cancel: how to cancel the asyncio task that executes the flow, where there is one.
     """
 
-    def __init__(
-        self, io: IO, flow: Flow[..., Any], given: dict[str, Any], cancel: Callable[[], None] | None = None
-    ) -> None:
+    def __init__(self, io: IO, flow: FlowDefinition, given: dict[str, Any], cancel: Callable[[], None] | None = None) -> None:
         self.io = io
         self.flow = flow
         self.client = connect(io)
@@ -151,8 +153,7 @@ class FlowExecution:
             if await self._propose_final(state, context):
                 return
             context.log.info(
-                "Received non-final state 'AwaitingRetry' when proposing final state 'Failed' and will attempt to run "
-                "again..."
+                "Received non-final state 'AwaitingRetry' when proposing final state 'Failed' and will attempt to run again..."
             )
             await self.io.sleep(retries.delay_before(self.flow.policy, context.attempt))
             await self._start_again(context)
@@ -290,7 +291,7 @@ class FlowExecution:
         )
 
 
-def two_words_or_template(flow: Flow[..., Any], given: dict[str, Any]) -> str:
+def two_words_or_template(flow: FlowDefinition, given: dict[str, Any]) -> str:
     if flow.flow_run_name is None:
         return names.two_words()
     return names.from_template(flow.flow_run_name, given, "flow")

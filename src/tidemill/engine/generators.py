@@ -49,9 +49,7 @@ def drive(execution: TaskExecution, args: tuple[Any, ...], kwargs: dict[str, Any
     return value
 
 
-async def drive_async(
-    execution: TaskExecution, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> AsyncGenerator[Any, Any]:
+async def drive_async(execution: TaskExecution, args: tuple[Any, ...], kwargs: dict[str, Any]) -> AsyncGenerator[Any, Any]:
     """The same for an async generator."""
     await execution.begin()
     await execution.start()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from tidemill.exceptions import DefinitionError
 from tidemill.records import RunPolicy
@@ -57,5 +56,3 @@ def delay_before(policy: RunPolicy, retry: int) -> float:
         return delay
     drawn = random.expovariate(1 / delay)
     return min(max(drawn, delay * max(0.0, 1 - factor)), delay * (1 + factor))
-
-

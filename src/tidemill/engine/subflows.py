@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tidemill import clock
 from tidemill.client import Client
-from tidemill.engine import names
 from tidemill.engine.context import FlowRunContext
+from tidemill.engine.definitions import FlowDefinition
 from tidemill.ids import new_id
 from tidemill.records import Progress, Step, TaskRunEntry
 from tidemill.states import PENDING, RUNNING, State, StateDetails
-
-if TYPE_CHECKING:
-    from tidemill.flows import Flow
 
 
 class ParentTaskRun:
     """Links a subflow run to its parent, and mirrors its states. For a flow run without a parent it does nothing."""
 
-    def __init__(self, client: Client, flow: Flow[..., Any], parent: FlowRunContext | None) -> None:
+    def __init__(self, client: Client, flow: FlowDefinition, parent: FlowRunContext | None) -> None:
         self.id: str | None = None
         self._recorder = client.recorder
         self._parent = parent

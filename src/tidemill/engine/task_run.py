@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -19,6 +19,7 @@ from tidemill.engine.context import (
     enclosing_flow_run,
     running,
 )
+from tidemill.engine.definitions import TaskDefinition
 from tidemill.engine.failures import crash_message, error_summary, traceback_text
 from tidemill.engine.hooks import OPTION_OF_TYPE, call_hooks
 from tidemill.exceptions import TaskRunTimeoutError
@@ -38,9 +39,6 @@ from tidemill.states import (
     StateType,
     Unkept,
 )
-
-if TYPE_CHECKING:
-    from tidemill.tasks import Task
 
 # A value of at most so many bytes is kept with the state that the flow run remembers; a larger one is read again if asked
 # for, so that a flow of many tasks does not hold all their results in memory.
@@ -68,7 +66,7 @@ class TaskExecution:
     )
 
     def __init__(
-        self, io: IO, task: Task[..., Any], parameters: dict[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, io: IO, task: TaskDefinition, parameters: dict[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
         self.io = io
         self.task = task

@@ -13,7 +13,17 @@ from typing import Any, TypeVar
 import msgspec
 
 from tidemill import clock, ids
-from tidemill.filters import Filters, FlowRunSort, FlowSort, LogFilter, LogSort, Page, TaskRunSort
+from tidemill.filters import (
+    EVERYTHING,
+    FIRST_PAGE,
+    Filters,
+    FlowRunSort,
+    FlowSort,
+    LogFilter,
+    LogSort,
+    Page,
+    TaskRunSort,
+)
 from tidemill.records import Flow, FlowRun, Log, RunPolicy, TaskRun, seconds, states_of_history
 from tidemill.states import COMPLETED, FAILED, ResultReference, State, StateDetails, StateType, Unkept
 from tidemill.store.filtering import (
@@ -31,9 +41,6 @@ from tidemill.store.filtering import (
 T = TypeVar("T")
 Fetch = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
 
-EVERYTHING = Filters()
-ALL = Page(limit=None)
-FIRST_PAGE = Page()
 # A shorter beginning of an id says too little to be meant as one.
 SHORTEST_PREFIX = 4
 

@@ -144,9 +144,7 @@ def _log_row(entry: LogEntry, blobs: dict[str | None, bytes | None]) -> tuple[An
     return blobs[flow_run_id], task_blob, level, timestamp, name, message
 
 
-def _insert(
-    execute: Execute, statement: Callable[[int], str], rows: Iterator[tuple[Any, ...]], count: int
-) -> None:
+def _insert(execute: Execute, statement: Callable[[int], str], rows: Iterator[tuple[Any, ...]], count: int) -> None:
     for size in _SIZES:
         while count >= size:
             bindings: list[Any] = []

@@ -1,4 +1,4 @@
-"""What flows and tasks have in common: a function, its options, and how it is called as a method."""
+"""Flows and tasks as the engine knows them: a function, its options, and how it is called as a method."""
 
 from __future__ import annotations
 
@@ -9,17 +9,22 @@ import inspect
 import warnings
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
+from itertools import count
 from typing import Any, ClassVar, TypeVar
+
+import msgspec
 
 from tidemill import settings
 from tidemill.engine.hooks import OPTION_OF_TYPE, Hook
 from tidemill.engine.names import check_name
 from tidemill.engine.parameters import Signature
+from tidemill.engine.retries import policy_of
 from tidemill.exceptions import DefinitionError, ReservedArgumentError
 
 D = TypeVar("D", bound="Definition")
 
 _NO_RECEIVER = object()
+_RESERVED_PARAMETERS = frozenset({"return_state", "wait_for"})
 
 
 class Definition:
@@ -27,7 +32,6 @@ class Definition:
 
     kind: ClassVar[str]
     option_names: ClassVar[frozenset[str]]
-    reserved: ClassVar[frozenset[str]]
     name: str
 
     def __init__(self, fn: Callable[..., Any], options: dict[str, Any]) -> None:
@@ -96,7 +100,7 @@ class Definition:
     def changed(self: D, options: dict[str, Any]) -> D:
         """The same definition with some options changed."""
         check_options(self.kind, self.option_names, options)
-        other = type(self)(self.descriptor, **{**self.options, **self._hooks_added(), **options})
+        other = type(self)(self.descriptor, **{**self.options, **self._hooks_added(), **options})  # pyright: ignore[reportCallIssue]
         if self.receiver is not _NO_RECEIVER:
             other.receiver, other.fn = self.receiver, functools.partial(self.function, self.receiver)
         return other
@@ -126,6 +130,13 @@ class Definition:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"
+
+    def _name_or(self, default: str) -> str:
+        """The name given, or the default; checked."""
+        given = self.options.get("name")
+        if given is None:
+            given = "anonymous" if default == "<lambda>" else default
+        return check_name(given, self.kind)
 
     def _add_hook(self, option: str, hook: Hook) -> Hook:
         self.hooks[option] += self._checked_hooks(option, [hook])
@@ -160,11 +171,65 @@ class Definition:
             return
         names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
         for name in names:
-            if name in self.reserved:
+            if name in _RESERVED_PARAMETERS:
                 raise ReservedArgumentError(
                     f"{self.function_name}() has a parameter {name!r}, which Tidemill uses itself when a {self.kind} is "
                     "called. Rename the parameter."
                 )
+
+
+class FlowDefinition(Definition):
+    """A decorated function whose calls are flow runs."""
+
+    kind = "flow"
+
+    def __init__(self, fn: Callable[..., Any], options: dict[str, Any]) -> None:
+        super().__init__(fn, options)
+        self.name = self._name_or(self.function_name.replace("_", "-"))
+        self.flow_key = f"{self.module}.{self.qualname}"
+        self.flow_run_name: str | Callable[[], str] | None = options.get("flow_run_name")
+        self.should_validate_parameters: bool = options.get("validate_parameters", True)
+        current = settings.current()
+        retries, delays = options.get("retries"), options.get("retry_delay_seconds")
+        self.policy = policy_of(
+            current.flow_default_retries if retries is None else retries,
+            current.flow_default_retry_delay_seconds if delays is None else delays,
+            None,
+        )
+
+
+class TaskDefinition(Definition):
+    """A decorated function whose calls are task runs."""
+
+    kind = "task"
+
+    def __init__(self, fn: Callable[..., Any], options: dict[str, Any]) -> None:
+        super().__init__(fn, options)
+        self.name = self._name_or(self.function_name)
+        self.task_key = f"{self.module}.{self.qualname}"
+        self.task_run_name: str | Callable[[], str] | None = options.get("task_run_name")
+        self.retry_condition_fn: Callable[..., Any] | None = options.get("retry_condition_fn")
+        self.is_generator = inspect.isgeneratorfunction(self.function) or inspect.isasyncgenfunction(self.function)
+        self.alone = Alone()
+        current = settings.current()
+        retries, delays = options.get("retries"), options.get("retry_delay_seconds")
+        self.policy = policy_of(
+            current.task_default_retries if retries is None else retries,
+            current.task_default_retry_delay_seconds if delays is None else delays,
+            options.get("retry_jitter_factor"),
+        )
+        self.policy_json = msgspec.json.encode(self.policy).decode() if self.policy.retries else None
+
+
+class Alone:
+    """What stands in for a flow run where a task is called outside of one: counts the task's runs in this process."""
+
+    def __init__(self) -> None:
+        self.unkept_said: set[str] = set()
+        self._count = count()
+
+    def next_dynamic_key(self, task_key: str) -> str:
+        return str(next(self._count))
 
 
 def check_options(kind: str, known: frozenset[str], options: dict[str, Any]) -> None:
@@ -174,14 +239,6 @@ def check_options(kind: str, known: frozenset[str], options: dict[str, Any]) -> 
             close = get_close_matches(option, known, n=1)
             meant = f" Did you mean {close[0]!r}?" if close else f" Options: {', '.join(sorted(known))}."
             raise TypeError(f"@{kind} has no option {option!r}.{meant}")
-
-
-def name_of(definition: Definition, default: str) -> str:
-    """The name given, or the default; checked."""
-    given = definition.options.get("name")
-    if given is not None:
-        return check_name(given, definition.kind)
-    return check_name("anonymous" if default == "<lambda>" else default, definition.kind)
 
 
 _registered: dict[tuple[str, str], tuple[str, str, str | None, int]] = {}
@@ -224,4 +281,3 @@ def _timeout(seconds: Any) -> float | None:
     if not isinstance(seconds, int | float) or seconds <= 0:
         raise DefinitionError(f"timeout_seconds must be a number above 0, not {seconds!r}.")
     return float(seconds)
-

@@ -35,9 +35,7 @@ def test_defaults(home: Path) -> None:
     assert loaded.lease_seconds == 30.0
 
 
-def test_home_is_in_the_users_folder_when_nothing_says_otherwise(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_home_is_in_the_users_folder_when_nothing_says_otherwise(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("TIDEMILL_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert load({}).home == str(tmp_path / ".tidemill")
@@ -114,9 +112,7 @@ def test_a_bad_value_is_named_with_its_source_and_what_is_accepted(
 
 def test_a_bad_value_in_a_profile_names_profile_and_file(home: Path) -> None:
     write_profiles(home, 'active = "work"\n[profiles.work]\nTIDEMILL_LEASE_SECONDS = "long"\n')
-    with pytest.raises(
-        SettingsError, match=r"TIDEMILL_LEASE_SECONDS cannot be 'long' \(from profile 'work' in .*toml\)"
-    ):
+    with pytest.raises(SettingsError, match=r"TIDEMILL_LEASE_SECONDS cannot be 'long' \(from profile 'work' in .*toml\)"):
         load({"home": home})
 
 
@@ -180,9 +176,7 @@ def test_the_odd_variable() -> None:
 
 
 def test_the_active_profile(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_profiles(
-        home, 'active = "a"\n[profiles.a]\nTIDEMILL_LOG_PRINTS = true\n[profiles.b]\nlogging_level = "ERROR"\n'
-    )
+    write_profiles(home, 'active = "a"\n[profiles.a]\nTIDEMILL_LOG_PRINTS = true\n[profiles.b]\nlogging_level = "ERROR"\n')
     assert load({"home": home}).profile == "a"
     monkeypatch.setenv("TIDEMILL_PROFILE", "b")
     loaded = load({"home": home})
@@ -232,11 +226,8 @@ def test_profiles_that_cannot_be_written(tmp_path: Path) -> None:
         profiles.write(profiles.Profiles(str(tmp_path / "file" / "profiles.toml")))
 
 
-def test_reading_settings_loads_little() -> None:
-    loaded = "sorted({'pathlib', 'tomllib', 'msgspec'} & set(sys.modules))"
-    code = f"import sys, tidemill.settings as s; s.current(); print({loaded})"
+def test_a_home_without_profiles_needs_no_toml() -> None:
+    code = "import sys, tidemill.settings as s; s.current(); print('tomllib' in sys.modules)"
     environment = {**os.environ, "PYTHONPATH": str(Path(settings.__file__).parents[1])}
-    done = subprocess.run(
-        [sys.executable, "-S", "-c", code], env=environment, capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip() == "[]"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

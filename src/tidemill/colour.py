@@ -72,17 +72,29 @@ class TimeLimitReached(Exception):
     """A call took longer than it may."""
 
 
+class StoppedIteration(Exception):
+    """Carries a StopIteration out of a coroutine, where it would have a meaning of its own."""
+
+    def __init__(self, error: StopIteration) -> None:
+        self.error = error
+
+
 class BlockingIO:
     """The plain colour: every method returns without ever suspending."""
 
     async def call(self, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        return fn(*args, **kwargs)
+        try:
+            return fn(*args, **kwargs)
+        except StopIteration as error:
+            raise StoppedIteration(error) from error
 
     async def call_within(self, seconds: float, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         limit: Limit | None = None
         try:
             with time_limit(seconds) as limit:
                 value = fn(*args, **kwargs)
+        except StopIteration as error:
+            raise StoppedIteration(error) from error
         except LimitPassed as passing:
             if passing.limit is not limit:
                 raise

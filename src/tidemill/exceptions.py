@@ -2,7 +2,7 @@
 
 ```
 TidemillError
-├── DefinitionError               a @flow or @task is declared wrongly
+├── DefinitionError               a @flow or @task is declared wrongly         (also TypeError, ValueError)
 │   ├── InvalidNameError
 │   └── ReservedArgumentError
 ├── ParameterTypeError            a value does not fit its annotation          (also TypeError)
@@ -48,7 +48,7 @@ class TidemillError(Exception):
         super().__init__(message or cleandoc(type(self).__doc__ or ""))
 
 
-class DefinitionError(TidemillError):
+class DefinitionError(TidemillError, TypeError, ValueError):
     """A flow or task is declared wrongly."""
 
 

@@ -18,6 +18,7 @@ from tidemill.client.recorder import Recorder
 from tidemill.records import LogEntry
 
 _LEVEL_COLOURS = {logging.WARNING: "\x1b[33m", logging.ERROR: "\x1b[31m", logging.CRITICAL: "\x1b[1;31m"}
+_LONGEST_MARK = 40
 _RESET = "\x1b[0m"
 _LEVEL_NAMES = {10: "DEBUG  ", 20: "INFO   ", 30: "WARNING", 40: "ERROR  ", 50: "CRITICAL"}
 
@@ -211,7 +212,8 @@ def _fit(message: str) -> str:
     """The message as it can be kept: text that is Unicode, and not endless."""
     limit = settings.current().logging_max_message
     if len(message) > limit:
-        message = f"{message[:limit]}... [{len(message) - limit:,} characters cut]"
+        room = max(limit - _LONGEST_MARK, 0)
+        message = f"{message[:room]}... [{len(message) - room:,} characters cut]"
     return storable(message)
 
 

@@ -53,7 +53,7 @@ class FlowRun(msgspec.Struct, kw_only=True):
 
     id: str
     name: str
-    flow_id: str
+    flow_id: str | None = None
     flow_name: str | None = None
     flow_version: str | None = None
     entrypoint: str | None = None

@@ -190,6 +190,8 @@ def _shown_value(state: State[Any]) -> str:
         return repr(resolve(state.data))
     except MissingResult:
         return "<not kept>"
+    except Exception:  # a value's own __repr__ must not make its state unreadable
+        return f"<{type(state.data).__qualname__} object>"
 
 
 def _value_or_error(state: State[Any], raise_on_failure: bool) -> Any:

@@ -55,11 +55,11 @@ def refused(done, error, *words):
     assert done.returncode == 1, done.stderr
     assert "body" not in done.stdout
     last = done.stderr.rstrip().splitlines()[-1]
-    assert last.startswith(f"tidemill.exceptions.{error}: "), done.stderr
+    assert last.startswith(f"tidemill.exceptions.{error}: "), done.stderr[-2000:]
     for word in words:
         assert word in last
     assert done.stderr.count("Traceback (most recent call last)") == 1
-    assert done.stderr.count(error) == 1
+    assert done.stderr.count(last.partition(": ")[2]) == 1
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="root obeys permissions only where it can lay its powers down")
@@ -122,7 +122,7 @@ def test_a_damaged_database_is_refused_and_left_alone(run_script, database, dama
         beside.unlink()
     damage(database)
     before = database.read_bytes()
-    refused(run_script(CALL), "StoreCorrupt", str(database), "tidemill db")
+    refused(run_script(CALL), "StoreCorrupt", str(database), "Move it away")
     assert database.read_bytes() == before
 
 
@@ -159,9 +159,10 @@ def small_disk(home):
 
 
 def no_task_half_run(stdout):
-    lines = [line.split()[:2] for line in stdout.splitlines()]
-    started = [n for word, n in lines if word == "start"]
-    assert [n for word, n in lines if word == "end"] == started
+    """The tasks that were started, each of which also ended, in one run of the flow."""
+    words = [line.split() for line in stdout.splitlines()]
+    started = [n for word, *n in words if word == "start"]
+    assert [n for word, *n in words if word == "end"] == started
     return started
 
 

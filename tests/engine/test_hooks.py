@@ -1,8 +1,11 @@
 """Hooks: called in order, at the right moment, with what there is to know; their failures are told and harm nothing."""
 
+import asyncio
+
 import pytest
 
 from tidemill import flow, task
+from tidemill.exceptions import DefinitionError
 from tidemill.states import Cancelled
 
 FAIL = "fail"
@@ -82,16 +85,22 @@ def test_a_hook_is_given_the_thing_its_run_and_its_state(colour, decorator, reco
     assert hook_state.result() == 5
 
 
-def test_async_hooks_are_awaited(colour, decorator):
+@pytest.mark.parametrize("kind", ["on_running", "on_completion", "on_failure"])
+def test_async_hooks_are_awaited_and_a_plain_function_takes_none(colour, decorator, kind):
     seen = []
     hooked = make(colour, decorator, seen)
 
-    @hooked.on_completion
     async def told(thing, run, state):
+        await asyncio.sleep(0)
         seen.append("told")
 
-    colour.run(hooked)
-    assert seen == ["body", "told"]
+    if colour.is_async:
+        assert getattr(hooked, kind)(told) is told
+        colour.run(hooked, FAIL if kind == "on_failure" else None, return_state=True)
+        assert sorted(seen) == ["body", "told"]
+    else:
+        with pytest.raises(DefinitionError, match=rf"{kind} of a plain \w+ takes plain functions.*told"):
+            getattr(hooked, kind)(told)
 
 
 @pytest.mark.parametrize("kind", ["on_running", "on_completion", "on_failure"])
@@ -173,5 +182,5 @@ def test_the_run_is_recorded_before_its_hooks_are_called(colour, recorded):
 
 @pytest.mark.parametrize("hooks", ["not callable", [1]], ids=["a string", "a list of numbers"])
 def test_something_that_is_no_hook_is_refused_where_it_is_given(decorator, hooks):
-    with pytest.raises(TypeError, match="on_completion"):
+    with pytest.raises(DefinitionError, match="on_completion"):
         decorator(on_completion=hooks)(lambda: 1)

@@ -43,15 +43,15 @@ def test_the_version_is_as_given(decorator, recorded):
 
 @pytest.mark.parametrize("decorator", [flow, task])
 def test_with_options_makes_a_copy_and_leaves_the_original(colour, decorator):
-    @decorator(name="first", description="First.", version="1", retries=2, log_prints=True)
+    @decorator(name="first", description="First.", version="1", timeout_seconds=60, log_prints=True)
     @colour.paint
     async def original():
         return 1
 
-    copy = original.with_options(name="second", retries=0)
-    assert (copy.name, copy.retries) == ("second", 0)
+    copy = original.with_options(name="second", timeout_seconds=5)
+    assert (copy.name, copy.timeout_seconds) == ("second", 5)
     assert (copy.description, copy.version, copy.log_prints) == ("First.", "1", True)
-    assert (original.name, original.retries) == ("first", 2)
+    assert (original.name, original.timeout_seconds) == ("first", 60)
     assert type(copy) is type(original)
     assert copy.fn is original.fn
     assert colour.run(copy) == colour.run(original) == 1
@@ -68,15 +68,19 @@ def test_with_options_of_a_task_replaces_tags():
 
 
 def test_with_options_can_take_a_limit_away(colour):
+    tries = []
+
     @task(timeout_seconds=5, retries=3)
     @colour.paint
     async def limited():
-        return 1
+        tries.append(1)
+        raise ConnectionError
 
     free = limited.with_options(timeout_seconds=None, retries=None)
     assert free.timeout_seconds is None
-    assert not free.retries
     assert limited.timeout_seconds == 5
+    colour.run(free, return_state=True)
+    assert len(tries) == 1
 
 
 def test_with_options_keeps_hooks_and_can_replace_them(colour):

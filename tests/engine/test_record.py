@@ -70,6 +70,7 @@ def test_the_engines_own_lines_are_recorded_too(colour, recorded):
     colour.run(parent)
     task_name = recorded.task_run()["name"]
     assert [log["message"] for log in recorded.logs()] == [
+        f"Created flow run '{recorded.flow_run()['name']}' for flow 'parent'",
         f"Created task run '{task_name}' for task 'step'",
         f"Executing '{task_name}' immediately...",
         "Finished in state Completed()",

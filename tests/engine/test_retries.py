@@ -5,6 +5,7 @@ import itertools
 import pytest
 
 from tidemill import flow, task
+from tidemill.exceptions import DefinitionError
 from tidemill.runtime import flow_run, task_run
 from tidemill.tasks import exponential_backoff
 
@@ -146,26 +147,32 @@ def test_jitter_never_makes_the_wait_negative_and_the_run_succeeds(colour):
     assert colour.run(unsteady) == 4
 
 
-@pytest.mark.parametrize("hook_colour", ["plain", "async"])
-def test_a_condition_decides_whether_to_try_again(colour, hook_colour):
+@pytest.mark.parametrize("paint", [True, False], ids=["its colour", "plain"])
+def test_a_condition_decides_whether_to_try_again(colour, paint):
     asked = []
+
+    async def condition_in_colour(task, task_run, state):
+        return plain_condition(task, task_run, state)
 
     def plain_condition(task, task_run, state):
         asked.append((task.name, task_run.name, state.type.value))
         return "1" in str(state.result(raise_on_failure=False))
 
-    async def async_condition(task, task_run, state):
-        return plain_condition(task, task_run, state)
-
-    if hook_colour == "async" and not colour.is_async:
-        pytest.skip("a plain run has no loop to await the condition in")
-    condition = async_condition if hook_colour == "async" else plain_condition
+    condition = colour.paint(condition_in_colour) if paint else plain_condition
     flaky = Flaky(99)
     with pytest.raises(ConnectionError, match="try 2"):
         colour.run(make(colour, task, flaky, retries=5, retry_condition_fn=condition))
     assert flaky.calls == 2
     assert len(asked) == 2
     assert {(name, type_) for name, _, type_ in asked} == {("unsteady", "FAILED")}
+
+
+def test_a_plain_task_takes_no_async_condition():
+    async def condition(task, task_run, state):
+        return False
+
+    with pytest.raises(DefinitionError, match="retry_condition_fn"):
+        task(retries=1, retry_condition_fn=condition)(lambda: 1)
 
 
 def test_a_condition_that_raises_ends_the_retries(colour):
@@ -215,5 +222,5 @@ def test_a_flow_that_is_tried_again_runs_its_body_again(colour, recorded):
     ids=str,
 )
 def test_an_option_that_makes_no_sense_is_refused_where_it_is_given(options):
-    with pytest.raises((TypeError, ValueError), match=list(options)[-1]):
+    with pytest.raises(DefinitionError, match=list(options)[-1]):
         task(**options)(lambda: 1)

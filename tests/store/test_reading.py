@@ -10,6 +10,8 @@ import pytest
 
 from tidemill import clock, ids
 from tidemill.filters import (
+    ALL,
+    FIRST_PAGE,
     ExistsFilter,
     Filters,
     FlowFilter,
@@ -73,9 +75,7 @@ class Book:
                 writing.write_flow_run_state(connection.execute, run.id, state, facts, None)
         return run.id
 
-    def task_run(
-        self, name: str, flow_run_id: str | None = None, states: Sequence[tuple[Any, ...]] = (), **more: Any
-    ) -> str:
+    def task_run(self, name: str, flow_run_id: str | None = None, states: Sequence[tuple[Any, ...]] = (), **more: Any) -> str:
         at = clock.from_datetime(BASE)
         progress = Progress(PENDING, "Pending", (Step("PENDING", None, None, at),))
         for n, step in enumerate(states or [(RUNNING, None, None), (COMPLETED, None, None)]):
@@ -97,9 +97,7 @@ class Book:
     def log(self, message: str, flow_run_id: str | None, **more: Any) -> None:
         task_run_id, level = more.get("task_run_id"), more.get("level", 20)
         at = clock.from_datetime(BASE) + more.get("seconds", 0) * 1_000_000
-        self.record(
-            logs=[LogEntry(flow_run_id, task_run_id, level, at, more.get("name", "tidemill.flow_runs"), message)]
-        )
+        self.record(logs=[LogEntry(flow_run_id, task_run_id, level, at, more.get("name", "tidemill.flow_runs"), message)])
 
     def record(self, task_runs: Sequence[TaskRunEntry] = (), logs: Sequence[LogEntry] = ()) -> None:
         with self.database.transaction() as connection:
@@ -265,11 +263,7 @@ def mixed(book: Book) -> dict[str, str]:
         ({"flow_runs": {"state": {"type": {"not_any_": ["RUNNING"]}}}}, ["child", "failed_run", "done-run"]),
         ({"flow_runs": {"state": {"name": {"any_": ["TimedOut"]}}}}, ["failed_run"]),
         (
-            {
-                "flow_runs": {
-                    "state": {"operator": "or_", "type": {"any_": ["SCHEDULED"]}, "name": {"any_": ["TimedOut"]}}
-                }
-            },
+            {"flow_runs": {"state": {"operator": "or_", "type": {"any_": ["SCHEDULED"]}, "name": {"any_": ["TimedOut"]}}}},
             ["child", "failed_run"],
         ),
         ({"flow_runs": {"tags": {"all_": ["a", "b"]}}}, ["done-run"]),
@@ -356,7 +350,7 @@ def test_every_sort_is_understood_and_pages_cover_the_list(book: Book, mixed: di
     assert names(reading.flow_runs(book.fetch, sort=FlowRunSort.START_TIME_ASC))[0] == "child"
     assert names(reading.flow_runs(book.fetch, sort=FlowRunSort.END_TIME_DESC))[:2] == ["failed_run", "done-run"]
     assert names(reading.flow_runs(book.fetch, sort=FlowRunSort.NEXT_SCHEDULED_START_TIME_ASC))[0] == "child"
-    assert len(reading.flow_runs(book.fetch, page=reading.ALL)) == 5
+    assert len(reading.flow_runs(book.fetch, page=ALL)) == 5
 
 
 def test_runs_are_found_by_id_prefix_and_name(book: Book) -> None:
@@ -410,7 +404,7 @@ def test_logs_are_filtered_and_sorted(book: Book) -> None:
     book.log("elsewhere", other, seconds=0)
     book.log("alone", None, task_run_id=task)
 
-    def found(sort: LogSort = LogSort.TIMESTAMP_ASC, page: Page = reading.FIRST_PAGE, **filter: Any) -> list[str]:
+    def found(sort: LogSort = LogSort.TIMESTAMP_ASC, page: Page = FIRST_PAGE, **filter: Any) -> list[str]:
         return [log.message for log in reading.logs(book.fetch, LogFilter(**filter), sort, page)]
 
     mine = IdFilter(any_=[run])

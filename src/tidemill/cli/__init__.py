@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from io import TextIOWrapper
 
+from tidemill import __version__
 from tidemill.exceptions import TidemillError
 
 # What a shell reports for a command that was stopped by SIGINT or that wrote into a closed pipe.
@@ -18,8 +20,8 @@ def main() -> int:
     Errors of ours are one line on stderr, without a traceback; what is none of ours keeps its traceback.
     """
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = _run(sys.argv[1:])
         sys.stdout.flush()
@@ -37,8 +39,6 @@ def main() -> int:
 
 def _run(arguments: list[str]) -> int:
     if arguments in (["--version"], ["-v"]):
-        from tidemill import __version__
-
         print(__version__)
         return 0
     from tidemill.cli.app import run

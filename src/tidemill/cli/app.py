@@ -11,13 +11,17 @@ from tidemill import __version__, settings
 
 _GLOBAL = Group("Global options", sort_key=1)
 
+_HELP = """Tidemill runs your flows and records them. These commands show what was recorded, and change settings.
+
+Each command says more with --help. A run is named by its name, its id, or the beginning of its id.
+"""
+
 app = App(
     name="tidemill",
-    help="Tidemill runs and records your flows. These commands show what was recorded, and change settings.",
+    help=_HELP,
     version=__version__,
     version_flags=["--version", "-v"],
     help_format="plaintext",
-    help_epilogue="Each command says more with --help. A run is named by its name, its id, or the beginning of its id.",
 )
 app["--version"].group = _GLOBAL
 app["--help"].group = _GLOBAL

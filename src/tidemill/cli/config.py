@@ -10,19 +10,19 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from tidemill import profiles, settings
-from tidemill.cli.options import AS_TEXT, Format, UsageError
+from tidemill.cli.options import AS_TEXT, BARE, Format, UsageError
 from tidemill.cli.output import note, show_json
 from tidemill.exceptions import SettingsError
 from tidemill.settings import OUTSIDE_PROFILES, PREFIX, Origin, setting_of, variable_of
 
-app = App(name="config", help="Show and change settings.", help_format="plaintext")
+app = App(name="config", help="Show and change settings.", help_format="plaintext", default_parameter=BARE)
 
 
 @app.command
 def view(
     *,
-    show_defaults: Annotated[bool, Parameter(negative="", help="Also settings that nobody has set.")] = False,
-    show_sources: Annotated[bool, Parameter(help="Where each value comes from.")] = True,
+    show_defaults: Annotated[bool, Parameter(negative="--hide-defaults", help="Also settings that nobody has set.")] = False,
+    show_sources: Annotated[bool, Parameter(negative="--hide-sources", help="Where each value comes from.")] = True,
     format: Format = AS_TEXT,
 ) -> None:
     """Show the settings in effect."""
@@ -42,12 +42,11 @@ def view(
 
 
 @app.command(name="set")
-def set_(
-    assignments: Annotated[Sequence[str], Parameter(negative="", help="SETTING=VALUE, once or several times.")], /
-) -> None:
+def set_(assignments: Annotated[Sequence[str], Parameter(help="SETTING=VALUE, once or several times.")], /) -> None:
     """Set settings in the active profile.
 
-    Example: `tidemill config set TIDEMILL_LOGGING_LEVEL=DEBUG`.
+    For example:
+        tidemill config set TIDEMILL_LOGGING_LEVEL=DEBUG
     """
     place = settings.place()
     table = dict(place.profiles.table(place.profile.value))
@@ -68,7 +67,7 @@ def set_(
 
 
 @app.command
-def unset(names: Annotated[Sequence[str], Parameter(negative="", help="Settings to take out.")], /) -> int:
+def unset(names: Annotated[Sequence[str], Parameter(help="Settings to take out.")], /) -> int:
     """Take settings out of the active profile, so that their defaults apply again."""
     place = settings.place()
     table = dict(place.profiles.table(place.profile.value))

@@ -8,13 +8,13 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from tidemill.cli.finding import open_client
-from tidemill.cli.options import FIRST_PAGE, Listing
+from tidemill.cli.options import BARE, FIRST_PAGE, Listing
 from tidemill.cli.output import Column, show_list, when
 from tidemill.colour import run_blocking
 from tidemill.filters import Filters, FlowFilter, FlowSort, NameFilter, TagsFilter
 from tidemill.records import Flow
 
-app = App(name="flow", help="Show flows.", help_format="plaintext")
+app = App(name="flow", help="Show flows.", help_format="plaintext", default_parameter=BARE)
 
 
 _COLUMNS: tuple[Column[Flow], ...] = (
@@ -29,7 +29,7 @@ _COLUMNS: tuple[Column[Flow], ...] = (
 def ls(
     *,
     name: Annotated[str | None, Parameter(help="Only if the name contains this.")] = None,
-    tag: Annotated[Sequence[str], Parameter(negative="", help="Only with this tag. Repeatable: with all of them.")] = (),
+    tag: Annotated[Sequence[str], Parameter(help="Only with this tag. Repeatable: with all of them.")] = (),
     listing: Listing = FIRST_PAGE,
 ) -> None:
     """List flows, the newest first."""

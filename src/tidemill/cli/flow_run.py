@@ -10,7 +10,19 @@ from cyclopts import App, Parameter
 
 from tidemill.cli.finding import one_flow_run, open_client
 from tidemill.cli.log_lines import LogPrinter
-from tidemill.cli.options import ANY, AS_TEXT, FIRST_PAGE, WHOLE, Chosen, Format, Listing, UsageError, WholeListing, read_level
+from tidemill.cli.options import (
+    ANY,
+    AS_TEXT,
+    BARE,
+    FIRST_PAGE,
+    WHOLE,
+    Chosen,
+    Format,
+    Listing,
+    UsageError,
+    WholeListing,
+    read_level,
+)
 from tidemill.cli.output import (
     Column,
     confirmed,
@@ -18,6 +30,7 @@ from tidemill.cli.output import (
     note,
     painted_state,
     printable,
+    shortened,
     show_details,
     show_json,
     show_list,
@@ -45,7 +58,7 @@ from tidemill.filters import (
 from tidemill.records import FlowRun, Log
 from tidemill.states import StateType
 
-app = App(name="flow-run", help="Show, follow and delete flow runs.", help_format="plaintext")
+app = App(name="flow-run", help="Show, follow and delete flow runs.", help_format="plaintext", default_parameter=BARE)
 
 # While following, the database is asked this often; seconds.
 _FOLLOW_INTERVAL = 0.25
@@ -67,15 +80,15 @@ RunName = Annotated[str, Parameter(help="Name, id, or beginning of an id.")]
 @app.command
 def ls(
     *,
-    flow: Annotated[
-        Sequence[str], Parameter(name=["--flow", "--flow-name"], negative="", help="Only of this flow. Repeatable.")
-    ] = (),
+    flow: Annotated[Sequence[str], Parameter(name=["--flow", "--flow-name"], help="Only of this flow. Repeatable.")] = (),
     chosen: Chosen = ANY,
     listing: Listing = FIRST_PAGE,
 ) -> None:
     """List flow runs, the newest first.
 
-    Examples: `tidemill flow-run ls --state failed --since 2h`, `tidemill flow-run ls --flow etl --json`.
+    For example:
+        tidemill flow-run ls --state failed --since 2h
+        tidemill flow-run ls --flow etl --json
     """
     client = open_client()
     filters = Filters(
@@ -92,7 +105,7 @@ def ls(
 
 
 @app.command
-def inspect(run: RunName, *, format: Format = AS_TEXT) -> None:
+def inspect(run: RunName, /, *, format: Format = AS_TEXT) -> None:
     """Show a flow run: its states, parameters, task runs, subflow runs, and the error if it failed."""
     client = open_client()
     found = one_flow_run(client, run)
@@ -117,16 +130,19 @@ def inspect(run: RunName, *, format: Format = AS_TEXT) -> None:
 @app.command
 def logs(
     run: RunName,
+    /,
     *,
-    follow: Annotated[bool, Parameter(name=["--follow", "-f"], negative="", help="Go on until the run ends.")] = False,
+    follow: Annotated[bool, Parameter(name=["--follow", "-f"], help="Go on until the run ends.")] = False,
     level: Annotated[str | None, Parameter(help="Only lines of this level (INFO, 30 ...) or above.")] = None,
     tail: Annotated[int | None, Parameter(name=["--tail", "-t"], help="Only the last so many lines.")] = None,
-    reverse: Annotated[bool, Parameter(name=["--reverse", "-r"], negative="", help="The latest first.")] = False,
+    reverse: Annotated[bool, Parameter(name=["--reverse", "-r"], help="The latest first.")] = False,
     listing: WholeListing = WHOLE,
 ) -> None:
     """Show what a flow run logged, its tasks included.
 
-    Examples: `tidemill flow-run logs adept-capuchin -f`, `tidemill flow-run logs adept-capuchin --level error -t 20`.
+    For example:
+        tidemill flow-run logs adept-capuchin --follow
+        tidemill flow-run logs adept-capuchin --level error --tail 20
     """
     if tail is not None and tail < 0:
         raise UsageError(f"--tail must be 0 or more, not {tail}.")
@@ -149,12 +165,12 @@ def logs(
 
 @app.command
 def delete(
-    runs: Annotated[Sequence[str], Parameter(negative="", help="Names, ids, or beginnings of ids.")],
+    runs: Annotated[Sequence[str], Parameter(help="Names, ids, or beginnings of ids.")],
     /,
     *,
-    yes: Annotated[bool, Parameter(name=["--yes", "-y"], negative="", help="Do not ask.")] = False,
+    yes: Annotated[bool, Parameter(name=["--yes", "-y"], help="Do not ask.")] = False,
 ) -> int:
-    """Delete flow runs with their task runs, logs and results."""
+    """Delete flow runs with their task runs and logs."""
     client = open_client()
     found = [one_flow_run(client, run) for run in runs]
     for run in found:
@@ -185,7 +201,7 @@ def _details(client: Client, run: FlowRun) -> Iterator[tuple[str, str | None]]:
     yield "Parent", _parent(client, run)
     yield "Task runs", _task_run_counts(client, run)
     for n, (name, value) in enumerate(run.parameters.items()):
-        yield "" if n else "Parameters", f"{name} = {value!r}"
+        yield "" if n else "Parameters", f"{name} = {shortened(repr(value))}"
 
 
 def _parent(client: Client, run: FlowRun) -> str | None:

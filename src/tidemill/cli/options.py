@@ -14,7 +14,7 @@ from tidemill import clock
 from tidemill.exceptions import SettingsError, TidemillError
 from tidemill.filters import NameFilter, Page, StateFilter, StateTypeFilter, TagsFilter, TimeFilter
 from tidemill.settings import LEVELS, check
-from tidemill.states import StateType
+from tidemill.states import DEFAULT_NAMES, StateType
 
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?\s*[a-z]+\s*)+", re.IGNORECASE)
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]+)", re.IGNORECASE)
@@ -23,6 +23,10 @@ _UNITS = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400, "w": 604
 StateTypeName = Literal[
     "SCHEDULED", "PENDING", "RUNNING", "COMPLETED", "FAILED", "CANCELLED", "CRASHED", "PAUSED", "CANCELLING"
 ]
+
+
+# Options say what they do without `--no-...` twins and without the defaults that go without saying.
+BARE = Parameter(negative=(), show_default=False)
 
 
 class UsageError(TidemillError):
@@ -34,7 +38,7 @@ class UsageError(TidemillError):
 class Format:
     """How one thing is shown."""
 
-    as_json: Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.")] = False
+    as_json: Annotated[bool, Parameter(name="--json", help="Print JSON.")] = False
     output: Annotated[Literal["json"] | None, Parameter(name=["--output", "-o"], show=False)] = None
 
     @property
@@ -47,7 +51,9 @@ class Format:
 class Listing(Format):
     """How a list is shown."""
 
-    limit: Annotated[int, Parameter(name=["--limit", "-n"], help="How many to show at most; 0 for all.")] = 20
+    limit: Annotated[int, Parameter(name=["--limit", "-n"], show_default=True, help="How many to show at most; 0 for all.")] = (
+        20
+    )
     offset: Annotated[int, Parameter(help="How many to leave out at the beginning.")] = 0
 
     @property
@@ -64,7 +70,7 @@ class Listing(Format):
 class WholeListing(Listing):
     """How a list is shown that is shown whole unless something else is asked for."""
 
-    limit: Annotated[int, Parameter(name=["--limit", "-n"], help="How many to show at most; 0 for all.")] = 0
+    limit: Annotated[int, Parameter(name=["--limit", "-n"], show_default=True, help="How many to show at most; 0 for all.")] = 0
 
 
 @Parameter(name="*")
@@ -72,14 +78,10 @@ class WholeListing(Listing):
 class Chosen:
     """Which runs."""
 
-    state: Annotated[
-        Sequence[str], Parameter(negative="", help="Only in this state, by name (Completed, TimedOut ...). Repeatable.")
-    ] = ()
-    state_type: Annotated[
-        Sequence[StateTypeName], Parameter(negative="", help="Only in a state of this type. Repeatable.")
-    ] = ()
+    state: Annotated[Sequence[str], Parameter(help="Only in this state, by name (Completed, TimedOut ...). Repeatable.")] = ()
+    state_type: Annotated[Sequence[StateTypeName], Parameter(help="Only in a state of this type. Repeatable.")] = ()
     name: Annotated[str | None, Parameter(help="Only if the name contains this.")] = None
-    tag: Annotated[Sequence[str], Parameter(negative="", help="Only with this tag. Repeatable: with all of them.")] = ()
+    tag: Annotated[Sequence[str], Parameter(help="Only with this tag. Repeatable: with all of them.")] = ()
     since: Annotated[
         str | None, Parameter(help="Only from then on: an age (30m, 2h, 3d) or a time (2024-05-01, 2024-05-01T12:30).")
     ] = None
@@ -131,25 +133,7 @@ def read_level(text: str) -> int:
 
 
 # Names people may write in any case; others are taken as they are written.
-_STATE_NAMES = [
-    "Scheduled",
-    "Late",
-    "AwaitingRetry",
-    "Pending",
-    "NotReady",
-    "Running",
-    "Retrying",
-    "Completed",
-    "Cached",
-    "Failed",
-    "TimedOut",
-    "Crashed",
-    "Cancelling",
-    "Cancelled",
-    "Paused",
-    "Suspended",
-    "Resuming",
-]
+_STATE_NAMES = {*DEFAULT_NAMES.values(), "AwaitingRetry", "Cached", "Late", "NotReady", "Retrying", "TimedOut"}
 _BY_LOWER_NAME = {name.lower(): name for name in _STATE_NAMES}
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Generic, NamedTuple, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 
@@ -32,13 +33,18 @@ _ANSI = {"yellow": 33, "cyan": 36, "blue": 34, "green": 32, "red": 31, "magenta"
 _STEPS = ((60, "second"), (60, "minute"), (24, "hour"), (7, "day"), (52, "week"))
 
 
-class Column(NamedTuple, Generic[T]):
+@dataclass(frozen=True)
+class Column(Generic[T]):
     """A column of a table: what stands in it, in which colour, and whether it goes first when space is short."""
 
     title: str
     text: Callable[[T], str]
     colour: Callable[[T], str | None] | None = None
     only_if_wide: bool = False
+
+    def cell(self, record: T) -> tuple[str, str | None]:
+        """Text and colour for one record."""
+        return printable(self.text(record)), self.colour(record) if self.colour else None
 
 
 def show_list(
@@ -54,7 +60,8 @@ def show_list(
     if sys.stdout.isatty():
         from tidemill.cli.tables import print_table
 
-        print_table(records, columns)
+        rows = [[column.cell(record) for column in columns] for record in records]
+        print_table([column.title for column in columns], [column.only_if_wide for column in columns], rows)
         if listing.offset or len(records) == listing.limit:
             _note_page(len(records), listing.offset, what, count())
     else:
@@ -64,7 +71,7 @@ def show_list(
 def print_columns(records: Iterable[T], columns: Sequence[Column[T]]) -> None:
     """Prints aligned columns, whole and without colour, for pipes."""
     rows = [[column.title.upper() for column in columns]]
-    rows += [[printable(column.text(record)) for column in columns] for record in records]
+    rows += [[column.cell(record)[0] for column in columns] for record in records]
     widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
@@ -140,7 +147,9 @@ def when(moment: datetime | None) -> str:
 
 def exact(moment: datetime | None) -> str | None:
     """A time to the millisecond, in this place's time zone."""
-    return None if moment is None else moment.astimezone().isoformat(sep=" ", timespec="milliseconds")
+    if moment is None:
+        return None
+    return moment.astimezone().replace(tzinfo=None).isoformat(sep=" ", timespec="milliseconds")
 
 
 def took(run: FlowRun | TaskRun) -> str:
@@ -152,7 +161,7 @@ def took(run: FlowRun | TaskRun) -> str:
     if run.start_time is None:
         return ""
     if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
+        return f"{seconds * 1000:.{0 if seconds > 0.01 else 1}f} ms"
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -162,6 +171,11 @@ def took(run: FlowRun | TaskRun) -> str:
 def printable(text: str) -> str:
     """The text on one line, with control characters made visible."""
     return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def shortened(text: str, length: int = 500) -> str:
+    """The text, or its beginning and how much there is of it."""
+    return text if len(text) <= length else f"{text[:length]}... ({len(text)} characters)"
 
 
 def _for_json(record: Any) -> Any:

@@ -8,12 +8,12 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from tidemill import profiles, settings
-from tidemill.cli.options import AS_TEXT, WHOLE, Format, WholeListing
+from tidemill.cli.options import AS_TEXT, BARE, WHOLE, Format, WholeListing
 from tidemill.cli.output import confirmed, note, paint, show_json
 from tidemill.exceptions import SettingsError
 from tidemill.profiles import DEFAULT_PROFILE, Profiles
 
-app = App(name="profile", help="Choose between named sets of settings.", help_format="plaintext")
+app = App(name="profile", help="Choose between named sets of settings.", help_format="plaintext", default_parameter=BARE)
 
 ProfileName = Annotated[str, Parameter(help="Name of the profile.")]
 
@@ -35,12 +35,15 @@ def ls(*, listing: WholeListing = WHOLE) -> None:
 @app.command
 def create(
     name: ProfileName,
+    /,
     *,
     source: Annotated[str | None, Parameter(name="--from", help="A profile whose settings to copy.")] = None,
 ) -> None:
     """Create a profile.
 
-    Example: `tidemill profile create work`, then `tidemill profile use work`.
+    For example:
+        tidemill profile create work
+        tidemill profile use work
     """
     known = _profiles()
     if name in known.tables or name == DEFAULT_PROFILE:
@@ -53,7 +56,7 @@ def create(
 
 
 @app.command
-def use(name: ProfileName) -> None:
+def use(name: ProfileName, /) -> None:
     """Make a profile the active one, for every command and script from now on."""
     known = _profiles()
     known.table(name)
@@ -68,8 +71,9 @@ def use(name: ProfileName) -> None:
 @app.command
 def delete(
     name: ProfileName,
+    /,
     *,
-    yes: Annotated[bool, Parameter(name=["--yes", "-y"], negative="", help="Do not ask.")] = False,
+    yes: Annotated[bool, Parameter(name=["--yes", "-y"], help="Do not ask.")] = False,
 ) -> int:
     """Delete a profile."""
     known = _profiles()
@@ -90,7 +94,7 @@ def delete(
 
 @app.command
 def inspect(
-    name: Annotated[str | None, Parameter(help="By default the active one.")] = None, *, format: Format = AS_TEXT
+    name: Annotated[str | None, Parameter(help="By default the active one.")] = None, /, *, format: Format = AS_TEXT
 ) -> None:
     """Show what a profile sets."""
     table = _profiles().table(name or settings.place().profile.value)

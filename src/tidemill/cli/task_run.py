@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from typing import Annotated
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
 from tidemill.cli.finding import one_flow_run, one_task_run, open_client
-from tidemill.cli.options import ANY, AS_TEXT, FIRST_PAGE, Chosen, Format, Listing
+from tidemill.cli.options import ANY, AS_TEXT, BARE, FIRST_PAGE, Chosen, Format, Listing
 from tidemill.cli.output import (
     Column,
     exact,
@@ -24,10 +23,10 @@ from tidemill.cli.output import (
 )
 from tidemill.client import Client
 from tidemill.colour import run_blocking
-from tidemill.filters import Filters, FlowRunFilter, IdFilter, TaskRunFilter, TaskRunSort
+from tidemill.filters import Filters, FlowFilter, FlowRunFilter, IdFilter, NameFilter, TaskRunFilter, TaskRunSort
 from tidemill.records import TaskRun
 
-app = App(name="task-run", help="Show task runs.", help_format="plaintext")
+app = App(name="task-run", help="Show task runs.", help_format="plaintext", default_parameter=BARE)
 
 _COLUMNS: tuple[Column[TaskRun], ...] = (
     Column("Name", lambda run: run.name),
@@ -43,16 +42,19 @@ _COLUMNS: tuple[Column[TaskRun], ...] = (
 def ls(
     *,
     flow_run: Annotated[str | None, Parameter(help="Only of this flow run: name, id, or beginning of an id.")] = None,
+    flow: Annotated[Sequence[str], Parameter(help="Only of runs of this flow. Repeatable.")] = (),
     chosen: Chosen = ANY,
     listing: Listing = FIRST_PAGE,
 ) -> None:
     """List task runs, the newest first.
 
-    Example: `tidemill task-run ls --flow-run adept-capuchin --state failed`.
+    For example:
+        tidemill task-run ls --flow-run adept-capuchin --state failed
     """
     client = open_client()
     parent = one_flow_run(client, flow_run) if flow_run is not None else None
     filters = Filters(
+        flows=FlowFilter(name=NameFilter(any_=list(flow))) if flow else None,
         flow_runs=FlowRunFilter(id=IdFilter(any_=[parent.id])) if parent else None,
         task_runs=TaskRunFilter(
             state=chosen.state_filter,
@@ -68,6 +70,7 @@ def ls(
 @app.command
 def inspect(
     run: Annotated[str, Parameter(help="Name, id, or beginning of an id.")],
+    /,
     *,
     flow_run: Annotated[
         str | None, Parameter(help="The flow run that it is of, when several have a task run of this name.")
@@ -76,7 +79,8 @@ def inspect(
 ) -> None:
     """Show a task run: its states, what its inputs came from, and the error if it failed.
 
-    Example: `tidemill task-run inspect add_one-3c3112ef-0 --flow-run adept-capuchin`.
+    For example:
+        tidemill task-run inspect add_one-3c3112ef-0 --flow-run adept-capuchin
     """
     client = open_client()
     found = one_task_run(client, run, flow_run)
@@ -107,5 +111,12 @@ def _details(client: Client, run: TaskRun) -> Iterator[tuple[str, str | None]]:
     yield "Retries", str(run.empirical_policy.retries or "")
     yield "Tags", ", ".join(run.tags)
     yield "Cache key", run.cache_key
-    for n, (name, sources) in enumerate(run.task_inputs.items()):
-        yield "" if n else "Inputs", f"{name} from {json.dumps(sources)}"
+    from_others = [(name, sources) for name, sources in run.task_inputs.items() if sources]
+    for n, (name, sources) in enumerate(from_others):
+        yield "" if n else "Inputs", f"{name} from {', '.join(map(_described, sources))}"
+
+
+def _described(source: dict[str, Any]) -> str:
+    """A source as it is recorded: `{"input_type": "task_run", "id": "..."}` and the like."""
+    kind, *values = (str(value) for value in source.values())
+    return " ".join([kind.replace("_", " "), *values])

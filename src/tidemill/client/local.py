@@ -7,6 +7,7 @@ import atexit
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cache
 from typing import Any, TypeVar
 
@@ -63,7 +64,8 @@ class Session:
             if self.recorder.waiting:
                 self.recorder.flush()
             if self._lease is not None:
-                orchestration.release_lease(self.store, self._lease)
+                with suppress(StoreError):  # who cannot write has told so; the lease then ends by itself
+                    orchestration.release_lease(self.store, self._lease)
         finally:
             self.store.database.close()
 

@@ -24,7 +24,7 @@ def call_task(task: TaskDefinition, args: tuple[Any, ...], kwargs: dict[str, Any
     """Calls a task: gives its value or raises its exception; with `return_state`, gives its state. For an async task, a
     coroutine that does."""
     args = task.with_receiver(args)
-    parameters = task.signature.bind(args, kwargs)
+    parameters, _ = task.signature.bind(args, kwargs)
     io = ASYNC if task.is_async else BLOCKING
     _prepare(task.log_prints)
     execution = TaskExecution(io, task, parameters, args, kwargs)
@@ -38,11 +38,11 @@ def call_task(task: TaskDefinition, args: tuple[Any, ...], kwargs: dict[str, Any
 
 def call_flow(flow: FlowDefinition, args: tuple[Any, ...], kwargs: dict[str, Any], return_state: bool) -> Any:
     """Calls a flow; as `call_task`."""
-    given = flow.signature.bind(flow.with_receiver(args), kwargs)
+    given, receiver = flow.signature.bind(flow.with_receiver(args), kwargs)
     _prepare(flow.log_prints)
     if flow.is_async:
-        return _run_async_flow(flow, given, return_state)
-    execution = FlowExecution(BLOCKING, flow, given)
+        return _run_async_flow(flow, given, receiver, return_state)
+    execution = FlowExecution(BLOCKING, flow, given, receiver)
     run_blocking(execution.run())
     return _outcome(execution, return_state)
 
@@ -58,8 +58,8 @@ async def _finish_async(execution: TaskExecution, return_state: bool) -> Any:
     return _outcome(execution, return_state)
 
 
-async def _run_async_flow(flow: FlowDefinition, given: dict[str, Any], return_state: bool) -> Any:
-    execution = FlowExecution(ASYNC, flow, given, _canceller())
+async def _run_async_flow(flow: FlowDefinition, given: dict[str, Any], receiver: Any, return_state: bool) -> Any:
+    execution = FlowExecution(ASYNC, flow, given, receiver, _canceller())
     try:
         await execution.run()
     except BaseException as error:
@@ -74,7 +74,12 @@ def _canceller() -> Callable[[], None]:
     import asyncio
 
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    return lambda: loop.call_soon_threadsafe(task.cancel) and None if task is not None else None
+
+    def cancel() -> None:
+        if task is not None:
+            task.cancel()
+
+    return lambda: loop.call_soon_threadsafe(cancel)
 
 
 def _outcome(execution: TaskExecution | FlowExecution, return_state: bool) -> Any:

@@ -13,7 +13,7 @@ from typing import Any
 from tidemill.engine.definitions import FlowDefinition, TaskDefinition
 from tidemill.engine.inputs import TrackedResults
 from tidemill.exceptions import MissingContextError
-from tidemill.logs import RunLog, RunLogger
+from tidemill.logs import RunLog, RunLogger, flow_run_log
 from tidemill.records import FlowRun, TaskRun, TaskRunEntry
 from tidemill.states import State
 
@@ -42,8 +42,6 @@ class FlowRunContext:
     def __init__(
         self,
         flow: FlowDefinition,
-        id: str,
-        name: str,
         parameters: dict[str, Any],
         log: RunLog,
         parent: FlowRunContext | None,
@@ -52,8 +50,8 @@ class FlowRunContext:
         describe: Callable[[], FlowRun],
     ) -> None:
         self.flow = flow
-        self.id = id
-        self.name = name
+        self.id = log.flow_run_id or ""
+        self.name: str = log.extra["flow_run_name"]
         self.parameters = parameters
         self.log = log
         self.parent = parent
@@ -64,6 +62,11 @@ class FlowRunContext:
         self.unkept_said: set[str] = set()
         self.counters: dict[str, count[int]] = {}
         self.begin_attempt(1)
+
+    def rename(self, name: str) -> None:
+        """Gives the run another name, before it is recorded."""
+        self.name = name
+        self.log = flow_run_log(self.log.recorder, self.id, name, self.flow.name)
 
     def begin_attempt(self, attempt: int) -> None:
         """Starts anew: the attempt is judged by its own task runs, which are counted on from those before."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 import hashlib
 import inspect
@@ -20,6 +19,7 @@ from tidemill.engine.names import check_name
 from tidemill.engine.parameters import Signature
 from tidemill.engine.retries import policy_of
 from tidemill.exceptions import DefinitionError, ReservedArgumentError
+from tidemill.records import RunPolicy
 
 D = TypeVar("D", bound="Definition")
 
@@ -33,6 +33,7 @@ class Definition:
     kind: ClassVar[str]
     option_names: ClassVar[frozenset[str]]
     name: str
+    policy: RunPolicy
 
     def __init__(self, fn: Callable[..., Any], options: dict[str, Any]) -> None:
         self.descriptor = fn
@@ -88,10 +89,25 @@ class Definition:
         receiver = owner if isinstance(self.descriptor, classmethod) else instance
         if receiver is None:
             return self
-        bound = copy.copy(self)
+        bound = object.__new__(type(self))
+        bound.__dict__.update(self.__dict__)
         bound.receiver = receiver
         bound.fn = functools.partial(self.function, receiver)
         return bound
+
+    @property
+    def retries(self) -> int:
+        """How often a failed run is tried again."""
+        return self.policy.retries
+
+    @property
+    def retry_delay_seconds(self) -> float | list[float]:
+        """Seconds before each retry: one number for all, or one for each."""
+        return self.policy.retry_delay
+
+    def __reduce__(self) -> str:
+        """Pickled by reference, as functions are."""
+        return self.qualname
 
     def with_receiver(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
         """The positional arguments of a call, with the instance or class of a method in front."""
@@ -148,12 +164,17 @@ class Definition:
     def _checked_hooks(self, option: str, hooks: Iterable[Hook] | None) -> list[Hook]:
         if callable(hooks):
             raise DefinitionError(f"{option} takes a list of functions: {option}=[{getattr(hooks, '__name__', hooks)}].")
+        if isinstance(hooks, str) or not isinstance(hooks or (), Iterable):
+            raise DefinitionError(f"{option} takes a list of functions, not {hooks!r}.")
         checked = list(hooks or ())
         for hook in checked:
             if not callable(hook):
                 raise DefinitionError(f"{option} takes functions, and {hook!r} is none.")
             if inspect.iscoroutinefunction(hook) and not self.is_async:
-                raise DefinitionError(f"{option} of a plain {self.kind} takes plain functions; {hook!r} is async.")
+                raise DefinitionError(
+                    f"{option} of a plain {self.kind} takes plain functions, and {hook!r} is async: make the {self.kind} "
+                    "async too, or the hook plain."
+                )
         return checked
 
     def _takes_receiver(self) -> bool:
@@ -270,9 +291,12 @@ def _is_another(one: tuple[str, str, str | None, int], other: tuple[str, str, st
 
 
 def _tags(tags: Iterable[str] | None, kind: str) -> tuple[str, ...]:
-    if isinstance(tags, str):
-        raise DefinitionError(f"tags of a {kind} are a list of texts, not one text: tags=[{tags!r}].")
-    return tuple(dict.fromkeys(str(tag) for tag in tags or ()))
+    if tags is None:
+        return ()
+    names = [] if isinstance(tags, str) or not isinstance(tags, Iterable) else list(tags)
+    if isinstance(tags, str) or not isinstance(tags, Iterable) or not all(isinstance(name, str) for name in names):
+        raise DefinitionError(f"tags of a {kind} are a list of texts, such as tags=['nightly'], not {tags!r}.")
+    return tuple(dict.fromkeys(names))
 
 
 def _timeout(seconds: Any) -> float | None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 import traceback
+from collections.abc import Generator
+from contextlib import contextmanager
 
 from tidemill.exceptions import TerminationSignal
 from tidemill.interrupts import LimitPassed, unwinding_signals
@@ -12,13 +15,14 @@ from tidemill.states import ErrorSummary
 
 _OUR_FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _LONGEST_SUMMARY = 32 * 1024
+_FRAMES_TO_RECOVER = 300
 
 
 def traceback_text(error: BaseException) -> str:
     """The exception with its traceback, notes, causes and members, as Python prints them, from the user's frame on."""
     summary = traceback.TracebackException(type(error), error, error.__traceback__, compact=True)
     _hide_our_frames(summary)
-    return "".join(summary.format())
+    return "".join(summary.format()).rstrip("\n")
 
 
 def error_summary(error: BaseException, text: str) -> ErrorSummary:
@@ -50,6 +54,20 @@ def crash_message(error: BaseException) -> str:
     if _is_cancellation(error) or isinstance(error, GeneratorExit):
         return "Execution was cancelled by the runtime environment."
     return "Execution was interrupted by an unexpected exception."
+
+
+@contextmanager
+def room_to_recover(error: BaseException) -> Generator[None]:
+    """Lends some stack to the block that records a RecursionError, which otherwise would run into it again."""
+    if not isinstance(error, RecursionError):
+        yield
+        return
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(limit + _FRAMES_TO_RECOVER)
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 def _is_cancellation(error: BaseException) -> bool:

@@ -11,6 +11,7 @@ import msgspec
 
 from tidemill.exceptions import SerializationError
 from tidemill.fingerprints import fingerprint
+from tidemill.states import State
 
 _encode = msgspec.json.Encoder().encode
 
@@ -53,11 +54,18 @@ class TrackedResults:
         return watched[1] if watched is not None and watched[0]() is value else None
 
     def sources_in(self, value: Any) -> list[str]:
-        """The runs that gave an argument or, for a short container, its members."""
-        if not self._held and not self._watched:
-            return []
-        found = [self.source_of(value), *(self.source_of(member) for member in _members(value))]
-        return list(dict.fromkeys(run_id for run_id in found if run_id is not None))
+        """The runs that gave an argument or, for a short container, what it is made of."""
+        found: dict[str, None] = {}
+        pending, looked_at = [value], 0
+        while pending and looked_at < _MOST_MEMBERS:
+            looked_at += 1
+            one = pending.pop()
+            run_id = _run_of(one) if isinstance(one, State) else self.source_of(one)
+            if run_id is not None:
+                found[run_id] = None
+            else:
+                pending.extend(_members(one))
+        return list(found)
 
     def _add_one(self, value: Any, run_id: str) -> None:
         kind = type(value)
@@ -110,6 +118,10 @@ def _identity(value: Any, tracked: TrackedResults) -> Any:
         return ("value", fingerprint(value))
     except (SerializationError, RecursionError):
         return ("a", f"{type(value).__module__}.{type(value).__qualname__}")
+
+
+def _run_of(state: State[Any]) -> str | None:
+    return state.state_details.task_run_id
 
 
 def _members(value: Any) -> Iterator[Any]:

@@ -30,16 +30,15 @@ class Signature:
         self._annotations: dict[str, Any] | None = None
         self._adapters: dict[str, Any] = {}
 
-    def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-        """The parameters by name, with defaults filled in, without the instance or class of a method.
+    def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[dict[str, Any], Any]:
+        """The parameters by name, with defaults filled in, and apart from them the instance or class of a method.
 
         Raises:
             TypeError: the call does not fit the function; Python's own message.
         """
         bound = self._bind(*args, **kwargs)
-        if self._receiver is not None:
-            bound.pop(self._receiver, None)
-        return bound
+        receiver = bound.pop(self._receiver, None) if self._receiver is not None else None
+        return bound, receiver
 
     def arguments(self, parameters: dict[str, Any], receiver: Any = None) -> tuple[list[Any], dict[str, Any]]:
         """The call that gives a function these parameters."""
@@ -78,7 +77,8 @@ class Signature:
                 checked = dict(parameters)
             checked[name] = self._coerce(name, annotation, value, problems)
         if problems:
-            raise ParameterTypeError("Flow run received invalid parameters:\n" + "\n".join(problems))
+            told = "\n".join(problems)
+            raise ParameterTypeError(f"Flow run received invalid parameters for flow {self._name!r}:\n{told}")
         return checked
 
     def _coerce(self, name: str, annotation: Any, value: Any, problems: list[str]) -> Any:

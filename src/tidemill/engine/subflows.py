@@ -8,6 +8,7 @@ from tidemill import clock
 from tidemill.client import Client
 from tidemill.engine.context import FlowRunContext
 from tidemill.engine.definitions import FlowDefinition
+from tidemill.engine.inputs import input_hash, task_inputs
 from tidemill.ids import new_id
 from tidemill.records import Progress, Step, TaskRunEntry
 from tidemill.states import PENDING, RUNNING, State, StateDetails
@@ -16,7 +17,7 @@ from tidemill.states import PENDING, RUNNING, State, StateDetails
 class ParentTaskRun:
     """Links a subflow run to its parent, and mirrors its states. For a flow run without a parent it does nothing."""
 
-    def __init__(self, client: Client, flow: FlowDefinition, parent: FlowRunContext | None) -> None:
+    def __init__(self, client: Client, flow: FlowDefinition, parent: FlowRunContext | None, given: dict[str, Any]) -> None:
         self.id: str | None = None
         self._recorder = client.recorder
         self._parent = parent
@@ -36,6 +37,8 @@ class ParentTaskRun:
             policy=None,
             created=now,
             progress=Progress(PENDING, "Pending", (Step("PENDING", None, None, now),)),
+            task_inputs=task_inputs(given, parent.tracked, None),
+            input_hash=input_hash(given, parent.tracked),
         )
 
     def follow(self, state: State[Any]) -> None:

@@ -9,7 +9,7 @@ import msgspec
 
 from tidemill import clock, records
 from tidemill.client import connect
-from tidemill.colour import IO, TimeLimitReached
+from tidemill.colour import IO, StoppedIteration, TimeLimitReached
 from tidemill.engine import inputs, names, retries
 from tidemill.engine.context import (
     FlowRunContext,
@@ -20,7 +20,8 @@ from tidemill.engine.context import (
     running,
 )
 from tidemill.engine.definitions import TaskDefinition
-from tidemill.engine.failures import crash_message, error_summary, traceback_text
+from tidemill.engine.failures import crash_message, error_summary, room_to_recover, traceback_text
+from tidemill.engine.final_state import state_from_return
 from tidemill.engine.hooks import OPTION_OF_TYPE, call_hooks
 from tidemill.exceptions import TaskRunTimeoutError
 from tidemill.ids import new_id
@@ -38,6 +39,8 @@ from tidemill.states import (
     StateDetails,
     StateType,
     Unkept,
+    error_of,
+    states_in,
 )
 
 # A value of at most so many bytes is kept with the state that the flow run remembers; a larger one is read again if asked
@@ -102,8 +105,6 @@ class TaskExecution:
             task_inputs=inputs.task_inputs(parameters, tracked, parent),
             input_hash=inputs.input_hash(parameters, tracked),
         )
-        if task.task_run_name is not None:
-            self.entry.name = names.from_template(task.task_run_name, parameters, "task")
         entry = self.entry
         recorder = self.client.recorder
         self.log = task_run_log(recorder, entry.flow_run_id, entry.id, entry.name, task.name)
@@ -112,6 +113,10 @@ class TaskExecution:
         if log_prints is None:
             log_prints = around.log_prints if around is not None else task.log_prints_by_default()
         self._context = TaskRunContext(task, entry, parameters, self.log, flow_run, tags, log_prints, self.describe)
+        if task.task_run_name is not None:
+            with running(self._context):
+                entry.name = names.from_template(task.task_run_name, parameters, "task")
+            self.log = self._context.log = task_run_log(recorder, entry.flow_run_id, entry.id, entry.name, task.name)
 
     @property
     def flow_run(self) -> FlowRunContext | None:
@@ -119,6 +124,14 @@ class TaskExecution:
 
     async def run(self) -> None:
         """Executes the task until it has ended; `state`, `value` and `error` then say how."""
+        try:
+            await self._run()
+        except RecursionError as error:
+            if self.state is None:  # it was the engine that ran out of stack
+                with room_to_recover(error):
+                    await self.fail_for_good(error)
+
+    async def _run(self) -> None:
         await self.begin()
         while True:
             await self.start()
@@ -126,13 +139,14 @@ class TaskExecution:
                 with running(self._context):
                     value = await self._call()
             except Exception as error:
-                if await self.fail(error):
-                    continue
+                with room_to_recover(error):
+                    if await self.fail(error.error if isinstance(error, StoppedIteration) else error):
+                        continue
             except BaseException as error:
                 await self.crash(error)
                 raise
             else:
-                await self.complete(value)
+                await self.end_with(value)
             return
 
     async def begin(self) -> None:
@@ -161,7 +175,22 @@ class TaskExecution:
         except TimeLimitReached as reached:
             raise _timed_out(task.timeout_seconds) from reached.__cause__
 
-    async def complete(self, value: Any) -> None:
+    async def end_with(self, value: Any) -> None:
+        """Ends the run by what the function returned: a value completes it, a state says itself what becomes of it."""
+        if not isinstance(value, State) and not states_in(value):
+            await self.complete(value)
+            return
+        state = state_from_return(value, [])
+        if state.is_completed():
+            await self.complete(state.data, state.name, state.message)
+            return
+        self.value = state.data
+        self.error = error_of(state) if state.is_final() else None
+        if self.error is not None:
+            self.entry.result = keep_error(self.error)
+        await self._finish(state.type, state.name, state.message, state.data)
+
+    async def complete(self, value: Any, name: str | None = None, message: str | None = None) -> None:
         """Enters Completed with a value, and returns when that is durable."""
         self.value = value
         kept = keep(value)
@@ -172,7 +201,7 @@ class TaskExecution:
         flow_run = self.flow_run
         if flow_run is not None:
             flow_run.tracked.add(value, self.entry.id)
-        await self._finish(COMPLETED, None, None, value)
+        await self._finish(COMPLETED, name, message, value)
 
     async def fail(self, error: Exception) -> bool:
         """Enters Failed with an exception, or AwaitingRetry; says whether the task is to be called again."""
@@ -261,7 +290,7 @@ class TaskExecution:
         self.flow_run.children.append(state)
 
     async def _call_hooks(self, state: State[Any]) -> None:
-        hooks = self.task.hooks[OPTION_OF_TYPE[state.type]]
+        hooks = self.task.hooks.get(OPTION_OF_TYPE.get(state.type, ""))
         if hooks:
             await call_hooks(self.io, hooks, self.task, self.describe(), state, self.log)
 

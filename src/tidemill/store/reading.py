@@ -200,6 +200,8 @@ def _named(table: str, text: str) -> Condition:
     digits = _id_digits(text.strip().lower())
     if digits is None:
         return Condition(f"{table}.name = ?", (text,))
+    if len(digits) == 32:
+        return Condition(f"{table}.id = ?", (bytes.fromhex(digits),))
     lowest, highest = bytes.fromhex(digits.ljust(32, "0")), bytes.fromhex(digits.ljust(32, "f"))
     return Condition(f"({table}.name = ? OR {table}.id BETWEEN ? AND ?)", (text, lowest, highest))
 

@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import quote
 
 import apsw
 
@@ -36,6 +37,7 @@ class SqliteDatabase:
         self.path = path
         self._synchronous = "FULL" if sync_every_commit else "NORMAL"
         self._connection: apsw.Connection | None = None
+        self._read_only: apsw.Connection | None = None
         self._queue: FileLock | None = None
         self._depth = 0
         self._thread_lock = threading.RLock()
@@ -96,7 +98,7 @@ class SqliteDatabase:
     def fetch(self, sql: str, bindings: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """The rows of a query; needs no place in the queue, since in WAL mode readers and writers do not meet."""
         with self._thread_lock, _plain_errors(self.path):
-            connection = self._connection or self._connect_in_queue()
+            connection = self._connection or self._read_only or self._connect_to_read()
             return connection.execute(sql, tuple(bindings)).fetchall()
 
     def data_version(self) -> int:
@@ -136,6 +138,9 @@ class SqliteDatabase:
                     self._connection = None
                 finally:
                     self.leave()
+            if self._read_only is not None:
+                self._read_only.close()
+                self._read_only = None
             if self._queue is not None and self._depth == 0:
                 self._queue.forget()
                 self._queue = None
@@ -166,6 +171,19 @@ class SqliteDatabase:
                 raise _folder_error(folder, error) from None
         return self._queue
 
+    def _connect_to_read(self) -> apsw.Connection:
+        """The connection, or where nothing can be written one that only reads."""
+        try:
+            return self._connect_in_queue()
+        except StoreReadOnly:
+            if not os.path.exists(self.path):
+                raise
+        # Without a log of changes beside it the file is complete, and can be read where SQLite may not make one.
+        how = "mode=ro" if os.path.exists(self.path + "-wal") else "immutable=1"
+        address = f"file:{quote(os.path.abspath(self.path))}?{how}"
+        self._read_only = apsw.Connection(address, flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
+        return self._read_only
+
     def _connect_in_queue(self) -> apsw.Connection:
         self.enter()
         try:
@@ -190,10 +208,7 @@ class SqliteDatabase:
     def _migrate(self, connection: apsw.Connection) -> None:
         version = connection.execute("PRAGMA user_version").fetchall()[0][0]
         if version > migrate.latest():
-            raise StoreTooNew(
-                f"The database {self.path} has schema {version}, written by a newer Tidemill; this one knows schemas up "
-                f"to {migrate.latest()}. Upgrade Tidemill, or set TIDEMILL_HOME to another folder."
-            )
+            raise _too_new(self.path, version)
         if version == migrate.latest():
             return
         connection.execute("PRAGMA journal_mode=WAL")
@@ -234,7 +249,7 @@ def _plain_errors(path: str) -> Iterator[None]:
     try:
         yield
     except apsw.Error as error:
-        raise _explained(error, path) from error
+        raise _explained(error, path) from None
 
 
 def _explained(error: apsw.Error, path: str) -> StoreError:
@@ -262,6 +277,13 @@ def _read_only(path: str, error: Exception) -> StoreError:
     return StoreReadOnly(
         f"The database {path} cannot be written: {error}. Give this user write permission for the file and its folder, or "
         "set TIDEMILL_HOME to a folder that can be written."
+    )
+
+
+def _too_new(path: str, version: int) -> StoreError:
+    return StoreTooNew(
+        f"The database {path} has schema {version}, written by a newer Tidemill; this one knows schemas up to "
+        f"{migrate.latest()}. Upgrade (pip install --upgrade tidemill), or set TIDEMILL_HOME to another folder."
     )
 
 

@@ -1,5 +1,6 @@
 """Fixtures for every test: a home of its own, scripts and commands in real processes, waiting without guessing."""
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -60,10 +61,25 @@ class RunScript(Protocol):
     ) -> subprocess.CompletedProcess[str]: ...
 
 
+class Process(subprocess.Popen[str]):
+    """A script on its way. Its stderr goes to a file, so that a script that says much never waits for a reader."""
+
+    said: Path
+
+    @property
+    def told(self) -> str:
+        """What it has said on stderr so far."""
+        return self.said.read_text(encoding="utf-8", errors="backslashreplace")
+
+    def end(self, text: str | None = None) -> str:
+        """Gives it its input, waits for its end, and returns what it wrote to stdout."""
+        return self.communicate(text, timeout=PATIENCE)[0]
+
+
 class StartScript(Protocol):
     def __call__(
         self, source: str, *args: str, env: Mapping[str, str] | None = None, **popen: Any
-    ) -> subprocess.Popen[str]: ...
+    ) -> Process: ...
 
 
 class Cli(Protocol):
@@ -152,22 +168,26 @@ def run_script(write_script: Callable[[str], Path], child_environment: ChildEnvi
 
 @pytest.fixture
 def start_script(write_script: Callable[[str], Path], child_environment: ChildEnvironment) -> Iterator[StartScript]:
-    """Starts a script in the test's home and hands over the process; whatever still runs at the end is killed."""
-    started: list[subprocess.Popen[str]] = []
+    """Starts a script in the test's home and hands over its process; what still runs at the end of the test is killed."""
+    started = contextlib.ExitStack()
 
-    def start(source: str, *args: str, env: Mapping[str, str] | None = None, **popen: Any) -> subprocess.Popen[str]:
-        popen = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **popen}
-        process = subprocess.Popen(
-            [sys.executable, str(write_script(source)), *args], env=child_environment(env), text=True, **popen
-        )
-        started.append(process)
+    def start(source: str, *args: str, env: Mapping[str, str] | None = None, **popen: Any) -> Process:
+        script = write_script(source)
+        said = script.with_suffix(".stderr")
+        with said.open("w") as file:
+            process = Process(
+                [sys.executable, str(script), *args],
+                env=child_environment(env),
+                text=True,
+                **{"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": file, **popen},
+            )
+        process.said = said
+        started.enter_context(process)
+        started.callback(process.kill)
         return process
 
-    yield start
-    for process in started:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
+    with started:
+        yield start
 
 
 @pytest.fixture

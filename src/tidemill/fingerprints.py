@@ -20,7 +20,11 @@ def fingerprint(value: Any) -> str:
         SerializationError: some part of the value cannot be pickled.
     """
     digest = hashlib.sha256()
-    _feed(digest, value)
+    if type(value) is dict and all(type(member) in _ATOMS for member in value.values()):
+        # The short way for what most calls are given: the text of a dict of atoms tells them apart as well.
+        digest.update(repr(value).encode(errors="surrogatepass"))
+    else:
+        _feed(digest, value)
     return digest.hexdigest()[:32]
 
 

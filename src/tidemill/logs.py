@@ -10,15 +10,15 @@ import json
 import logging
 import sys
 import time
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from typing import Any, TextIO
 
 from tidemill import clock, settings
 from tidemill.client.recorder import Recorder
-from tidemill.records import LogEntry
 
 _LEVEL_COLOURS = {logging.WARNING: "\x1b[33m", logging.ERROR: "\x1b[31m", logging.CRITICAL: "\x1b[1;31m"}
 _LONGEST_MARK = 40
+_SURELY_SHORT = 256
 _RESET = "\x1b[0m"
 _LEVEL_NAMES = {10: "DEBUG  ", 20: "INFO   ", 30: "WARNING", 40: "ERROR  ", 50: "CRITICAL"}
 
@@ -49,45 +49,46 @@ class RunLog:
         self.task_run_id = task_run_id
         self.extra = names or {}
 
-    def debug(self, message: str) -> None:
-        self.say(logging.DEBUG, message)
+    def debug(self, *messages: str) -> None:
+        self.say(logging.DEBUG, *messages)
 
-    def info(self, message: str) -> None:
-        self.say(logging.INFO, message)
+    def info(self, *messages: str) -> None:
+        self.say(logging.INFO, *messages)
 
-    def warning(self, message: str) -> None:
-        self.say(logging.WARNING, message)
+    def warning(self, *messages: str) -> None:
+        self.say(logging.WARNING, *messages)
 
-    def error(self, message: str) -> None:
-        self.say(logging.ERROR, message)
+    def error(self, *messages: str) -> None:
+        self.say(logging.ERROR, *messages)
 
-    def say(self, level: int, message: str) -> None:
-        """Says a line of the engine's own."""
-        self.show(self.note(level, message), level, message)
+    def say(self, level: int, *messages: str) -> None:
+        """Says lines of the engine's own."""
+        self.show(self.note(level, *messages), level, *messages)
 
-    def note(self, level: int, message: str) -> int | None:
-        """The first half of `say`: puts a line into the record only, so that what it tells can be committed before it is
-        shown. Gives its time, or None if the line is below the level that is logged."""
+    def note(self, level: int, *messages: str) -> int:
+        """The first half of `say`: puts lines into the record only, so that what they tell can be committed before they are
+        shown. Gives their time, or 0 if they are below the level that is logged."""
         if level < root.level:
-            return None
+            return 0
         now = clock.now()
-        self.record(level, now, message)
+        self.record(level, now, messages)
         return now
 
-    def show(self, noted: int | None, level: int, message: str) -> None:
+    def show(self, noted: int, level: int, *messages: str) -> None:
         """The second half of `say`."""
-        if noted is None:
+        if not noted:
             return
         if _has_foreign_handlers(self.logger):
-            self.logger.log(level, "%s", message, extra={**self.adapter_extra(), "tidemill_noted": noted})
+            for message in messages:
+                self.logger.log(level, "%s", message, extra={**self.adapter_extra(), "tidemill_noted": noted})
         else:
-            console.write(level, noted, self.prefix, message, engine=True)
+            console.write(level, noted, self.prefix, messages, engine=True)
 
-    def record(self, level: int, now: int, message: str) -> None:
-        """Puts a line into the record, cut if it is too long."""
+    def record(self, level: int, now: int, messages: Sequence[str]) -> None:
+        """Puts lines into the record, cut where they are too long."""
         if self.flow_run_id is not None or self.task_run_id is not None:
-            name = self.logger.name
-            self.recorder.put_log(LogEntry(self.flow_run_id, self.task_run_id, level, now, name, _fit(message)))
+            run = (self.flow_run_id, self.task_run_id, level, now, self.logger.name)
+            self.recorder.put_logs([(*run, _fit(message)) for message in messages])
 
     def adapter_extra(self) -> dict[str, Any]:
         return {**self.extra, "flow_run_id": self.flow_run_id, "task_run_id": self.task_run_id, "tidemill_run": self}
@@ -131,9 +132,9 @@ class Outlet(logging.Handler):
         noted: int | None = getattr(record, "tidemill_noted", None)
         now = noted or clock.now()
         if log is not None and noted is None:
-            log.record(record.levelno, now, message)
+            log.record(record.levelno, now, (message,))
         prefix = record.name if log is None else log.prefix
-        console.write(record.levelno, now, prefix, message, engine=noted is not None)
+        console.write(record.levelno, now, prefix, (message,), engine=noted is not None)
 
 
 class Console:
@@ -143,23 +144,22 @@ class Console:
         self._second = -1
         self._time_of_day = ""
 
-    def write(self, level: int, now: int, prefix: str, message: str, *, engine: bool) -> None:
-        """Writes a line; `engine` marks lines that are not the user's own, which the quiet format leaves out."""
+    def write(self, level: int, now: int, prefix: str, messages: Sequence[str], *, engine: bool) -> None:
+        """Writes lines; `engine` marks those that are not the user's own, which the quiet format leaves out."""
         stream = sys.stderr
-        if stream is None:  # pythonw and the like
-            return
         current = settings.current()
         style = current.logging_format
-        if style == "json":
-            line = self._as_json(level, now, prefix, message)
-        elif style == "quiet" and engine and level < logging.WARNING:
+        if stream is None or (style == "quiet" and engine and level < logging.WARNING):
             return
+        if style == "json":
+            text = "".join(self._as_json(level, now, prefix, message) for message in messages)
         else:
             name = _LEVEL_NAMES.get(level) or f"{logging.getLevelName(level):<7}"
-            line = f"{self._clock_text(now)} | {name} | {prefix} - {message}\n"
+            head = f"{self._clock_text(now)} | {name} | {prefix} - "
+            text = "".join([f"{head}{message}\n" for message in messages])
             if level > logging.INFO and current.logging_colors and _is_terminal(stream):
-                line = f"{_LEVEL_COLOURS.get(level, '')}{line[:-1]}{_RESET}\n"
-        _write_to(stream, line)
+                text = f"{_LEVEL_COLOURS.get(level, '')}{text[:-1]}{_RESET}\n"
+        _write_to(stream, text)
 
     def _clock_text(self, now: int) -> str:
         second, rest = divmod(now, 1_000_000)
@@ -178,12 +178,21 @@ class Console:
 console = Console()
 
 
+_set_up_for: settings.Settings | None = None
+
+
 def set_up() -> None:
     """Attaches our handler and takes the level from the settings; doing it again changes nothing."""
+    global _set_up_for
+    if _set_up_for is settings.current():
+        return
+    _set_up_for = settings.current()
     if not any(isinstance(handler, Outlet) for handler in root.handlers):
         root.addHandler(Outlet())
         root.propagate = False
-    root.setLevel(settings.current().logging_level_number)
+    level = settings.current().logging_level_number
+    if root.level != level:  # setting it empties the cache of every logger
+        root.setLevel(level)
 
 
 def _has_foreign_handlers(logger: logging.Logger) -> bool:
@@ -210,8 +219,7 @@ def _write_to(stream: TextIO, line: str) -> None:
 
 def _fit(message: str) -> str:
     """The message as it can be kept: text that is Unicode, and not endless."""
-    limit = settings.current().logging_max_message
-    if len(message) > limit:
+    if len(message) > _SURELY_SHORT and len(message) > (limit := settings.current().logging_max_message):
         room = max(limit - _LONGEST_MARK, 0)
         message = f"{message[:room]}... [{len(message) - room:,} characters cut]"
     return storable(message)

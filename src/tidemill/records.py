@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -143,13 +143,8 @@ class NewFlowRun(msgspec.Struct, kw_only=True):
     idempotency_key: str | None = None
 
 
-class Step(NamedTuple):
-    """One state in a task run's history; `name` is None where the type says it, times are microseconds."""
-
-    type: str
-    name: str | None
-    message: str | None
-    time: int
+# One state in a task run's history: type, name (None where the type says it), message, time in microseconds.
+Step = tuple[str, str | None, str | None, int]
 
 
 class Progress(msgspec.Struct, frozen=True, gc=False):
@@ -171,7 +166,7 @@ class Progress(msgspec.Struct, frozen=True, gc=False):
         return Progress(
             type,
             name or DEFAULT_NAMES[type],
-            (*self.history, Step(type.value, name, message, time)),
+            (*self.history, (type.value, name, message, time)),
             self.run_count + running,
             time if running and self.start_time is None else self.start_time,
             time if type in TERMINAL_TYPES else None,
@@ -202,15 +197,8 @@ class TaskRunEntry(msgspec.Struct, eq=False, gc=False):
     recorded: bool = True  # False while it waits in the recorder's buffer
 
 
-class LogEntry(NamedTuple):
-    """A line as it is recorded."""
-
-    flow_run_id: str | None
-    task_run_id: str | None
-    level: int
-    timestamp: int
-    name: str
-    message: str
+# A line as it is recorded: flow run id, task run id, level, time in microseconds, logger, message.
+LogEntry = tuple[str | None, str | None, int, int, str, str]
 
 
 class Batch(msgspec.Struct):

@@ -34,11 +34,13 @@ def on_terminal(child_environment: Environment) -> Callable[..., tuple[int, str]
     """Runs a command on a terminal of its own, types `typed` into it, and gives exit code and screen."""
 
     def run(*arguments: str, typed: str = "", columns: int = 140, env: Mapping[str, str] | None = None) -> Any:
-        pid, terminal = pty.fork()
-        if pid == 0:
-            size = {"COLUMNS": str(columns), "LINES": "40", "TERM": "xterm-256color"}
-            environment = {name: text for name, text in child_environment(None).items() if name != "NO_COLOR"}
-            os.execve(sys.executable, [*COMMAND, *arguments], {**environment, **size, **(env or {})})
+        size = {"COLUMNS": str(columns), "LINES": "40", "TERM": "xterm-256color"}
+        environment = {name: text for name, text in child_environment(None).items() if name != "NO_COLOR"}
+        terminal, inner = pty.openpty()
+        program = subprocess.Popen(
+            [*COMMAND, *arguments], env={**environment, **size, **(env or {})}, stdin=inner, stdout=inner, stderr=inner
+        )
+        os.close(inner)
         os.write(terminal, typed.encode())
         screen = b""
         while select.select([terminal], [], [], 120)[0]:
@@ -49,9 +51,8 @@ def on_terminal(child_environment: Environment) -> Callable[..., tuple[int, str]
             if not piece:
                 break
             screen += piece
-        _, status = os.waitpid(pid, 0)
         os.close(terminal)
-        return os.waitstatus_to_exitcode(status), screen.decode()
+        return program.wait(120), screen.decode()
 
     return run
 
@@ -172,7 +173,7 @@ def test_a_terminal_gets_a_coloured_table(runs: None, on_terminal: Any) -> None:
     code, screen = on_terminal("flow-run", "ls", "--limit", "3")
     assert code == 0
     assert "\x1b[31mFailed" in screen
-    assert "3 of 5 flow runs" in screen
+    assert "1 to 3 of 5 flow runs" in screen
     _, plain = on_terminal("flow-run", "ls", env={"NO_COLOR": "1"})
     assert "\x1b[" not in plain
     assert "Failed" in plain
@@ -210,20 +211,28 @@ talk(int(sys.argv[1]), float(sys.argv[2]) if len(sys.argv) > 2 else 0)
 """
 
 
+def follow(run: str, child_environment: Environment) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*COMMAND, "flow-run", "logs", run, "--follow"],
+        env=child_environment(None),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
 def test_follow_shows_lines_as_they_come_and_ends_with_the_run(
     child_environment: Environment, start_script: Any, execute: Any, wait_until: Any
 ) -> None:
     script = start_script(LOGS, "12", "0.1")
     wait_until(lambda: "talker" in execute("flow-run", "ls").stdout)
-    following = subprocess.Popen(
-        [*COMMAND, "flow-run", "logs", "talker", "-f"], env=child_environment(None), stdout=subprocess.PIPE, text=True
-    )
-    assert following.stdout is not None
-    first = following.stdout.readline()
-    assert "Created flow run 'talker'" in first
-    assert script.poll() is None, "the first line has to come while the flow still runs"
-    rest = following.stdout.read()
-    assert following.wait(120) == 0
+    with follow("talker", child_environment) as following:
+        assert following.stdout is not None
+        assert "Created flow run 'talker'" in following.stdout.readline()
+        assert script.poll() is None, "the first line has to come while the flow still runs"
+        rest = following.stdout.read()
+        assert following.stderr is not None
+        assert (following.wait(120), following.stderr.read()) == (0, "")
     assert re.findall(r"line (\d+)", rest) == [str(n) for n in range(12)]
     assert rest.endswith("Finished in state Completed()\n")
 
@@ -233,19 +242,12 @@ def test_ctrl_c_ends_following_quietly(
 ) -> None:
     start_script(LOGS, "1", "600")
     wait_until(lambda: "line 0" in execute("flow-run", "logs", "talker").stdout)
-    following = subprocess.Popen(
-        [*COMMAND, "flow-run", "logs", "talker", "-f"],
-        env=child_environment(None),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert following.stdout is not None
-    assert "Created flow run" in following.stdout.readline()
-    following.send_signal(signal.SIGINT)
-    _, complaints = following.communicate(timeout=120)
-    assert following.returncode == 130
-    assert complaints == ""
+    with follow("talker", child_environment) as following:
+        assert following.stdout is not None
+        assert "Created flow run" in following.stdout.readline()
+        following.send_signal(signal.SIGINT)
+        _, complaints = following.communicate(timeout=120)
+    assert (following.returncode, complaints) == (130, "")
 
 
 def test_completion_can_be_installed(execute: Any, tmp_path: Path) -> None:
@@ -262,7 +264,7 @@ def test_completion_can_be_installed(execute: Any, tmp_path: Path) -> None:
 def test_little_is_loaded_for_a_plain_answer(child_environment: Environment) -> None:
     code = (
         "import sys; sys.argv = ['tidemill', 'flow-run', 'ls']; from tidemill.cli import main; main(); "
-        "print(sorted({'rich.table', 'pydantic', 'asyncio', 'difflib', 'tomllib'} & set(sys.modules)))"
+        "print(sorted({'rich.table', 'pydantic', 'asyncio', 'tomllib'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], env=child_environment(None), capture_output=True, text=True)
     assert done.stdout == "[]\n"

@@ -76,11 +76,11 @@ def script(colour, where):
 @pytest.mark.parametrize("colour", ["plain", "async"])
 def test_a_signal_ends_the_run(start_script, cli, colour, signum, where):
     process = start_script(script(colour, where))
-    assert process.stdout.readline() == "ready\n", process.communicate()[1]
+    assert process.stdout.readline() == "ready\n", process.told
     process.send_signal(signum)
-    out, errors = process.communicate(timeout=60)
+    out = process.end()
     reason, codes = SIGNALS[signum]
-    assert process.returncode in codes, errors
+    assert process.returncode in codes, process.told
     assert "never reached" not in out
 
     runs = cli("flow-run", "ls", "--json")
@@ -117,7 +117,7 @@ def test_a_second_ctrl_c_is_obeyed_too(start_script, cli):
     process.send_signal(signal.SIGINT)
     assert process.stdout.readline() == "in the hook\n"
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
+    process.end()
     assert process.returncode in {-2, 130}
     (run,) = cli("flow-run", "ls", "--json")
     assert run["state_type"] == "CRASHED"
@@ -146,8 +146,8 @@ def test_code_that_catches_the_interrupt_may_go_on(start_script, cli):
     )
     assert process.stdout.readline() == "ready\n"
     process.send_signal(signal.SIGINT)
-    out, errors = process.communicate(timeout=60)
-    assert (process.returncode, out) == (0, "went on\n"), errors
+    out = process.end()
+    assert (process.returncode, out) == (0, "went on\n"), process.told
     (run,) = cli("flow-run", "ls", "--json")
     assert run["state_type"] == "COMPLETED"
     (task_run,) = cli("task-run", "ls", "--json")
@@ -175,8 +175,8 @@ def test_a_handler_of_the_users_own_is_kept(start_script, cli):
     )
     assert process.stdout.readline() == "ready\n"
     process.send_signal(signal.SIGTERM)
-    out, errors = process.communicate(timeout=60)
-    assert (process.returncode, out) == (0, "asked\n"), errors
+    out = process.end()
+    assert (process.returncode, out) == (0, "asked\n"), process.told
     (run,) = cli("flow-run", "ls", "--json")
     assert run["state_type"] == "COMPLETED"
 
@@ -247,5 +247,5 @@ def test_a_signal_while_another_thread_runs_a_flow(start_script, cli):
     )
     assert process.stdout.readline() == "ready\n"
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
+    process.end()
     assert process.returncode in {-15, 143}

@@ -2,7 +2,6 @@
 
 import os
 import re
-import subprocess
 
 TASKS = int(os.environ.get("TIDEMILL_TEST_TASKS_PER_PROCESS", "200"))
 """How many tasks each process runs; 1,000 by hand."""
@@ -28,15 +27,15 @@ print(many(int(sys.argv[1])))
 
 def start_together(start_script, source, *args):
     """Starts the processes, lets them all go at the same moment, and waits for their answers."""
-    processes = [start_script(source, *args, stdin=subprocess.PIPE) for _ in range(PROCESSES)]
+    processes = [start_script(source, *args) for _ in range(PROCESSES)]
     for process in processes:
         process.stdin.write("go\n")
         process.stdin.flush()
-    return [(*process.communicate(timeout=300), process.returncode) for process in processes]
+    return [(process.end(), process.told, process.returncode) for process in processes]
 
 
 def quiet_about_locks(errors):
-    return not re.search(r"lock|busy|SQLITE|Traceback|Error", errors)
+    return not re.search(r"locked|SQLITE|BusyError|Traceback", errors)
 
 
 def test_processes_that_start_together_on_an_empty_home(start_script, cli):
@@ -61,16 +60,16 @@ def test_processes_that_only_arrive_together(start_script, cli):
 
 
 def test_readers_beside_writers(start_script, cli):
-    writer = start_script(WORKER, str(TASKS * 3), stdin=subprocess.PIPE)
+    writer = start_script(WORKER, str(TASKS * 3))
     writer.stdin.write("go\n")
     writer.stdin.flush()
     counts = []
     while writer.poll() is None and len(counts) < 20:
         counts.append(len(cli("task-run", "ls", "--json", "--limit", "10000")))
-    _, errors = writer.communicate(timeout=300)
-    assert writer.returncode == 0, errors
+    writer.end()
+    assert writer.returncode == 0, writer.told
     assert counts == sorted(counts)
-    assert quiet_about_locks(errors), errors
+    assert quiet_about_locks(writer.told), writer.told
 
 
 def test_a_process_that_holds_a_run_stops_no_other(start_script, run_script):
@@ -91,11 +90,9 @@ def test_a_process_that_holds_a_run_stops_no_other(start_script, run_script):
             return step()
 
         print(waiting())
-        """,
-        stdin=subprocess.PIPE,
+        """
     )
     assert holder.stdout.readline() == "holding\n"
     other = run_script(WORKER, "20", input="go\n")
     assert (other.returncode, other.stdout) == (0, "210\n"), other.stderr
-    out, errors = holder.communicate("go\n", timeout=60)
-    assert (holder.returncode, out) == (0, "1\n"), errors
+    assert (holder.end("go\n"), holder.returncode) == ("1\n", 0), holder.told

@@ -10,10 +10,10 @@ from tidemill.exceptions import FlowRunTimeoutError, TaskRunTimeoutError, Tidemi
 
 PARTS = {
     "sleep": "time.sleep(600)",
-    "socket": "socket.socketpair()[0].recv(1)",
+    "socket": "pair = socket.socketpair(); pair[0].recv(1)",
     "subprocess": "subprocess.run([sys.executable, '-c', 'import time; time.sleep(600)'])",
     "busy loop": "\n    while True:\n        pass",
-    "lock": "threading.Lock().__enter__() or threading.Event().wait()",
+    "event": "threading.Event().wait()",
     "input from a pipe": "os.read(os.pipe()[0], 1)",
     "loop that catches": "\n    while True:\n        try: time.sleep(600)\n        except ValueError: pass",
 }

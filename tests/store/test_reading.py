@@ -33,7 +33,7 @@ from tidemill.filters import (
     TextSearchFilter,
     TimeFilter,
 )
-from tidemill.records import Batch, LogEntry, NewFlowRun, Progress, RunPolicy, Step, TaskRunEntry
+from tidemill.records import Batch, LogEntry, NewFlowRun, Progress, RunPolicy, TaskRunEntry
 from tidemill.states import (
     COMPLETED,
     FAILED,
@@ -50,8 +50,7 @@ from tidemill.states import (
     StateDetails,
     Unkept,
 )
-from tidemill.store import reading, recording, writing
-from tidemill.store.sqlite import SqliteDatabase
+from tidemill.store import open_store, reading, writing
 
 BASE = datetime(2024, 5, 1, 12, tzinfo=UTC)
 KEPT = ResultReference("pickle", inline=b"42")
@@ -61,23 +60,23 @@ class Book:
     """A database with a short way to write runs into it."""
 
     def __init__(self, path: Path) -> None:
-        self.database = SqliteDatabase(str(path))
-        self.fetch = self.database.fetch
+        self.store = open_store(str(path), durability="process")
+        self.fetch = self.store.database.fetch
 
     def flow_run(self, name: str, states: Sequence[State[Any]] = (), *, flow: str = "etl", **more: Any) -> str:
         run = NewFlowRun(id=more.pop("id", ids.new_id()), name=name, flow_name=flow, **more)
         first, *others = states or [Pending(), Running(), Completed(data=KEPT)]
-        with self.database.transaction() as connection:
-            writing.insert_flow_run(connection.execute, run, first, clock.now())
+        with self.store.transaction() as execute:
+            writing.insert_flow_run(execute, run, first, clock.now())
             for state in others:
-                facts = writing.flow_run_facts(connection.execute, run.id)
+                facts = writing.flow_run_facts(execute, run.id)
                 assert facts is not None
-                writing.write_flow_run_state(connection.execute, run.id, state, facts, None)
+                writing.write_flow_run_state(execute, run.id, state, facts, None)
         return run.id
 
     def task_run(self, name: str, flow_run_id: str | None = None, states: Sequence[tuple[Any, ...]] = (), **more: Any) -> str:
         at = clock.from_datetime(BASE)
-        progress = Progress(PENDING, "Pending", (Step("PENDING", None, None, at),))
+        progress = Progress(PENDING, "Pending", (("PENDING", None, None, at),))
         for n, step in enumerate(states or [(RUNNING, None, None), (COMPLETED, None, None)]):
             progress = progress.then(*step, at + n * 1_000_000)
         key, _, counter = name.rpartition("-")
@@ -97,18 +96,17 @@ class Book:
     def log(self, message: str, flow_run_id: str | None, **more: Any) -> None:
         task_run_id, level = more.get("task_run_id"), more.get("level", 20)
         at = clock.from_datetime(BASE) + more.get("seconds", 0) * 1_000_000
-        self.record(logs=[LogEntry(flow_run_id, task_run_id, level, at, more.get("name", "tidemill.flow_runs"), message)])
+        self.record(logs=[(flow_run_id, task_run_id, level, at, more.get("name", "tidemill.flow_runs"), message)])
 
     def record(self, task_runs: Sequence[TaskRunEntry] = (), logs: Sequence[LogEntry] = ()) -> None:
-        with self.database.transaction() as connection:
-            assert recording.record(connection.execute, Batch(list(task_runs), list(logs))) == {}
+        assert self.store.record(Batch(list(task_runs), list(logs))) == {}
 
 
 @pytest.fixture
 def book(tmp_path: Path) -> Iterator[Book]:
     book = Book(tmp_path / "book.db")
     yield book
-    book.database.close()
+    book.store.database.close()
 
 
 def names(records: Sequence[Any]) -> list[str]:

@@ -61,7 +61,8 @@ def show_list(
         from tidemill.cli.tables import print_table
 
         rows = [[column.cell(record) for column in columns] for record in records]
-        print_table([column.title for column in columns], [column.only_if_wide for column in columns], rows)
+        titles, only_if_wide = zip(*((column.title, column.only_if_wide) for column in columns), strict=True)
+        print_table(titles, only_if_wide, rows, _colour_wanted())
         if listing.offset or len(records) == listing.limit:
             _note_page(len(records), listing.offset, what, count())
     else:
@@ -113,9 +114,7 @@ def confirmed(question: str, yes: bool) -> bool:
 
 def paint(text: str, colour: str | None) -> str:
     """The text in a colour, where colour is wanted."""
-    if colour is None or not sys.stdout.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
-        return text
-    return f"\x1b[{_ANSI[colour]}m{text}\x1b[0m"
+    return f"\x1b[{_ANSI[colour]}m{text}\x1b[0m" if colour and _colour_wanted() else text
 
 
 def state_colour(run: FlowRun | TaskRun) -> str | None:
@@ -196,6 +195,10 @@ def _for_json(record: Any) -> Any:
     if isinstance(record, Unkept):
         return {"type": "unpersisted", "reason": record.reason}
     return record
+
+
+def _colour_wanted() -> bool:
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def _note_page(shown: int, offset: int, what: str, total: int) -> None:

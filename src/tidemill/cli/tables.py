@@ -13,14 +13,17 @@ from rich.text import Text
 _WIDE = 110
 
 
-def print_table(titles: Sequence[str], only_if_wide: Sequence[bool], rows: Iterable[Sequence[tuple[str, str | None]]]) -> None:
+def print_table(
+    titles: Sequence[str], only_if_wide: Sequence[bool], rows: Iterable[Sequence[tuple[str, str | None]]], colour: bool
+) -> None:
     """Prints a table that fits the terminal.
 
     Args:
         only_if_wide: for each column, whether it is left out where space is short.
         rows: for each cell its text and colour.
+        colour: whether colours and bold letters are wanted.
     """
-    console = Console(highlight=False)
+    console = Console(highlight=False, color_system="auto" if colour else None)
     shown = [n for n in range(len(titles)) if console.width >= _WIDE or not only_if_wide[n]]
     table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
     for n in shown:

@@ -9,9 +9,18 @@ from tidemill.colour import IO
 Client = LocalClient
 
 
+_connected: dict[IO, tuple[settings_module.Settings, Client]] = {}
+
+
 def connect(io: IO) -> Client:
     """The client for the current settings, in the colour of `io`."""
-    return LocalClient(io, session_for(settings_module.current()))
+    current = settings_module.current()
+    known = _connected.get(io)
+    if known is not None and known[0] is current and known[1].is_open:
+        return known[1]
+    client = LocalClient(io, session_for(current))
+    _connected[io] = (current, client)
+    return client
 
 
 __all__ = ["Client", "close_sessions", "connect"]

@@ -6,6 +6,7 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cache
@@ -30,12 +31,16 @@ T = TypeVar("T")
 _RENEWALS_PER_LEASE = 3
 
 
+_lock = threading.Lock()  # for making a process's one session and one lease
+
+
 class Session:
     """The process's place at one store."""
 
     def __init__(self, settings: Settings) -> None:
         self.store: Store = open_store(settings.database_path, durability=settings.durability)
         self.recorder = Recorder(self.store.database, self.store.record, relaxed=settings.durability == "relaxed")
+        self.closed = False
         self._lease: Lease | None = None
         self._lease_seconds = settings.lease_seconds
         self._flush_interval = settings.flush_interval
@@ -43,22 +48,24 @@ class Session:
 
     def lease(self) -> Lease:
         """The claim under which this process works on flow runs, from now on kept alive."""
-        if self._lease is None:
-            now = clock.now()
-            self._lease = Lease(
-                id=new_id(),
-                pid=os.getpid(),
-                boot_id=_boot_id(),
-                hostname=os.uname().nodename,
-                acquired=now,
-                deadline=now + int(self._lease_seconds * 1_000_000),
-            )
-            self.recorder.leases = (*self.recorder.leases, self._lease.id)
-            self._pulse.start_renewing()
-        return self._lease
+        with _lock:
+            if self._lease is None:
+                now = clock.now()
+                self._lease = Lease(
+                    id=new_id(),
+                    pid=os.getpid(),
+                    boot_id=_boot_id(),
+                    hostname=os.uname().nodename,
+                    acquired=now,
+                    deadline=now + int(self._lease_seconds * 1_000_000),
+                )
+                self.recorder.leases = (*self.recorder.leases, self._lease.id)
+                self._pulse.start_renewing()
+            return self._lease
 
     def close(self) -> None:
         """Writes what waits, gives the lease back and closes the store."""
+        self.closed = True
         self._pulse.stop()
         try:
             if self.recorder.waiting:
@@ -95,10 +102,11 @@ _sessions: dict[tuple[str, str], Session] = {}
 def session_for(settings: Settings) -> Session:
     """The session of this process at the store that the settings name."""
     key = (settings.database_path, settings.durability)
-    session = _sessions.get(key)
-    if session is None:
-        session = _sessions[key] = Session(settings)
-    return session
+    with _lock:
+        session = _sessions.get(key)
+        if session is None:
+            session = _sessions[key] = Session(settings)
+        return session
 
 
 def close_sessions() -> None:
@@ -117,6 +125,8 @@ def _close_at_exit() -> None:
 
 
 def _after_fork() -> None:
+    global _lock
+    _lock = threading.Lock()
     for session in _sessions.values():
         session.after_fork()
 
@@ -143,6 +153,11 @@ class LocalClient:
         self.database = session.store.database
         self._session = session
         self._store = session.store
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the session behind it has not been closed."""
+        return not self._session.closed
 
     async def create_flow_run(self, run: NewFlowRun, states: Sequence[State[Any]]) -> Started:
         """Creates a flow run, held by this process, and takes it through `states`."""

@@ -30,7 +30,6 @@ class Pulse:
         self._next_renewal = 0.0
         self._something_to_do = threading.Event()
         self._thread: threading.Thread | None = None
-        self._asleep = True
         self._stopped = False
         recorder.wake = self._wake
 
@@ -40,20 +39,18 @@ class Pulse:
             self.renewing = True
             self._next_renewal = time.monotonic() + self._renew_seconds
             self._wake()
-            self._something_to_do.set()
 
     def stop(self) -> None:
         self._stopped = True
         self._something_to_do.set()
 
     def _wake(self) -> None:
-        if self._asleep:
-            self._asleep = False
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="tidemill-pulse", daemon=True)
-                self._thread.start()
-            else:
-                self._something_to_do.set()
+        self._recorder.wake = None
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="tidemill-pulse", daemon=True)
+            self._thread.start()
+        else:
+            self._something_to_do.set()
 
     def _run(self) -> None:
         while not self._stopped:
@@ -79,10 +76,7 @@ class Pulse:
 
     def _sleep_until_needed(self) -> None:
         self._something_to_do.clear()
-        self._asleep = True
-        if self._recorder.waiting:  # added between the look above and going to sleep
-            self._asleep = False
-            return
-        rest = self._next_renewal - time.monotonic() if self.renewing else None
-        self._something_to_do.wait(rest)
-        self._asleep = False
+        self._recorder.wake = self._wake
+        if not self._recorder.waiting:  # else something was added between the last look and the line above
+            self._something_to_do.wait(self._next_renewal - time.monotonic() if self.renewing else None)
+        self._recorder.wake = None

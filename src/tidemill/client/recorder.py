@@ -7,7 +7,7 @@ concurrent ones share few. What nobody waits for rides along, or is written by t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from tidemill.interrupts import shielded
@@ -38,7 +38,7 @@ class Recorder:
         self.leases: tuple[str, ...] = ()
         self.refused: dict[str, str] = {}
         self.committed = 0
-        self.wake: Callable[[], None] | None = None
+        self.wake: Callable[[], None] | None = None  # set while the pulse sleeps
         self._section = section
         self._write = write
         self._most_waiting = _RELAXED_BATCH if relaxed else _BACK_PRESSURE
@@ -63,9 +63,9 @@ class Recorder:
                 self.flush()
         return self._ticket()
 
-    def put_log(self, entry: LogEntry) -> None:
-        """Adds a line that a run logged."""
-        self._logs.append(entry)
+    def put_logs(self, entries: Sequence[LogEntry]) -> None:
+        """Adds lines that a run logged."""
+        self._logs += entries
         if len(self._logs) > 3 * self._most_waiting:
             self.flush()
         self._ticket()
@@ -105,8 +105,9 @@ class Recorder:
     def _ticket(self) -> int:
         # Two threads may get the same number; each has added its entry before, so a commit that sees the number takes both.
         self._issued = ticket = self._issued + 1
-        if self.wake is not None:
-            self.wake()
+        wake = self.wake
+        if wake is not None:
+            wake()
         return ticket
 
     def _write_out(self) -> None:

@@ -119,14 +119,19 @@ _roots_lock = threading.Lock()
 current_run = _current.get
 
 
-@contextmanager
-def running(context: RunContext) -> Iterator[None]:
-    """Makes a run the current one for a block."""
-    token = _current.set(context)
-    try:
-        yield
-    finally:
-        _current.reset(token)
+class running:
+    """Makes a run the current one for a `with` block."""
+
+    __slots__ = ("_context", "_token")
+
+    def __init__(self, context: RunContext) -> None:
+        self._context = context
+
+    def __enter__(self) -> None:
+        self._token = _current.set(self._context)
+
+    def __exit__(self, *_: object) -> None:
+        _current.reset(self._token)
 
 
 @contextmanager

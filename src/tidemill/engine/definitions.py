@@ -229,7 +229,7 @@ class TaskDefinition(Definition):
         self.name = self._name_or(self.function_name)
         self.task_key = f"{self.module}.{self.qualname}"
         self.task_run_name: str | Callable[[], str] | None = options.get("task_run_name")
-        self.retry_condition_fn: Callable[..., Any] | None = options.get("retry_condition_fn")
+        self.retry_condition_fn = self._checked_condition(options.get("retry_condition_fn"))
         self.is_generator = inspect.isgeneratorfunction(self.function) or inspect.isasyncgenfunction(self.function)
         self.alone = Alone()
         current = settings.current()
@@ -240,6 +240,15 @@ class TaskDefinition(Definition):
             options.get("retry_jitter_factor"),
         )
         self.policy_json = msgspec.json.encode(self.policy).decode() if self.policy.retries else None
+
+    def _checked_condition(self, condition: Any) -> Callable[..., Any] | None:
+        if condition is None:
+            return None
+        if not callable(condition):
+            raise DefinitionError(f"retry_condition_fn takes a function, not {condition!r}.")
+        if inspect.iscoroutinefunction(condition) and not self.is_async:
+            raise DefinitionError(f"retry_condition_fn of a plain task takes a plain function; {condition!r} is async.")
+        return condition
 
 
 class Alone:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import weakref
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, cast
 
 import msgspec
@@ -40,6 +41,8 @@ class TrackedResults:
 
     def add(self, value: Any, run_id: str) -> None:
         """Notes that `run_id` gave `value`, and the members of a short container."""
+        if _says_nothing(value):
+            return
         self._add_one(value, run_id)
         for member in _members(value):
             self._add_one(member, run_id)
@@ -55,6 +58,8 @@ class TrackedResults:
 
     def sources_in(self, value: Any) -> list[str]:
         """The runs that gave an argument or, for a short container, what it is made of."""
+        if _says_nothing(value):
+            return []
         found: dict[str, None] = {}
         pending, looked_at = [value], 0
         while pending and looked_at < _MOST_MEMBERS:
@@ -68,8 +73,7 @@ class TrackedResults:
         return list(found)
 
     def _add_one(self, value: Any, run_id: str) -> None:
-        kind = type(value)
-        if kind in _SHARED_TYPES or (kind is int and -5 <= value <= 256) or (kind in (str, bytes) and len(value) < 2):
+        if _says_nothing(value):
             return
         try:
             self._watched[id(value)] = (weakref.ref(value), run_id)
@@ -90,13 +94,18 @@ class TrackedResults:
 
 def task_inputs(parameters: dict[str, Any], tracked: TrackedResults, parent_task_run: str | None) -> str:
     """The JSON of a task run's `task_inputs`: for each parameter, the runs whose results it is made of."""
-    inputs = {
-        name: [{"input_type": "task_run", "id": run_id} for run_id in tracked.sources_in(value)]
-        for name, value in parameters.items()
-    }
+    sources = {name: tracked.sources_in(value) for name, value in parameters.items()}
+    if parent_task_run is None and not any(sources.values()):
+        return _no_inputs(tuple(parameters))
+    inputs = {name: [{"input_type": "task_run", "id": run_id} for run_id in run_ids] for name, run_ids in sources.items()}
     if parent_task_run is not None:
         inputs["__parents__"] = [{"input_type": "task_run", "id": parent_task_run}]
     return _encode(inputs).decode()
+
+
+@lru_cache(maxsize=1024)
+def _no_inputs(names: tuple[str, ...]) -> str:
+    return _encode({name: [] for name in names}).decode()
 
 
 def input_hash(parameters: dict[str, Any], tracked: TrackedResults) -> str:
@@ -118,6 +127,11 @@ def _identity(value: Any, tracked: TrackedResults) -> Any:
         return ("value", fingerprint(value))
     except (SerializationError, RecursionError):
         return ("a", f"{type(value).__module__}.{type(value).__qualname__}")
+
+
+def _says_nothing(value: Any) -> bool:
+    kind = type(value)
+    return kind in _SHARED_TYPES or (kind is int and -5 <= value <= 256) or (kind in (str, bytes) and len(value) < 2)
 
 
 def _run_of(state: State[Any]) -> str | None:

@@ -10,7 +10,7 @@ from tidemill.engine.context import FlowRunContext
 from tidemill.engine.definitions import FlowDefinition
 from tidemill.engine.inputs import input_hash, task_inputs
 from tidemill.ids import new_id
-from tidemill.records import Progress, Step, TaskRunEntry
+from tidemill.records import Progress, TaskRunEntry
 from tidemill.states import PENDING, RUNNING, State, StateDetails
 
 
@@ -36,7 +36,7 @@ class ParentTaskRun:
             tags="[]",
             policy=None,
             created=now,
-            progress=Progress(PENDING, "Pending", (Step("PENDING", None, None, now),)),
+            progress=Progress(PENDING, "Pending", (("PENDING", None, None, now),)),
             task_inputs=task_inputs(given, parent.tracked, None),
             input_hash=input_hash(given, parent.tracked),
         )

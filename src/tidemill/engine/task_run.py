@@ -26,7 +26,7 @@ from tidemill.engine.hooks import OPTION_OF_TYPE, call_hooks
 from tidemill.exceptions import TaskRunTimeoutError
 from tidemill.ids import new_id
 from tidemill.logs import engine_log, task_run_log
-from tidemill.records import Progress, Step, TaskRun, TaskRunEntry
+from tidemill.records import Progress, TaskRun, TaskRunEntry
 from tidemill.results import keep, keep_error
 from tidemill.states import (
     COMPLETED,
@@ -100,7 +100,7 @@ class TaskExecution:
             tags=_encode(tags).decode() if tags else "[]",
             policy=task.policy_json,
             created=now,
-            progress=Progress(PENDING, "Pending", (Step("PENDING", None, None, now),)),
+            progress=Progress(PENDING, "Pending", (("PENDING", None, None, now),)),
             task_version=task.version,
             task_inputs=inputs.task_inputs(parameters, tracked, parent),
             input_hash=inputs.input_hash(parameters, tracked),
@@ -152,15 +152,15 @@ class TaskExecution:
     async def begin(self) -> None:
         """Announces the run."""
         entry = self.entry
-        self._created_in.info(f"Created task run {entry.name!r} for task {self.task.name!r}")
-        self._created_in.info(f"Executing {entry.name!r} immediately...")
+        self._created_in.info(
+            f"Created task run {entry.name!r} for task {self.task.name!r}", f"Executing {entry.name!r} immediately..."
+        )
 
     async def start(self) -> None:
         """Enters Running, or Retrying."""
         again = self.entry.progress.run_count > 0
         self.advance(RUNNING, "Retrying" if again else None, None)
-        if self.task.on_running:
-            await self._call_hooks(self._state_now())
+        await self._call_hooks()
 
     def here(self) -> Any:
         """Makes this run the current one, for a `with` block."""
@@ -278,7 +278,7 @@ class TaskExecution:
         self.client.raise_if_fenced(entry.flow_run_id, f"task run {entry.name!r}")
         self.log.show(noted, level, line)
         self._remember(state)
-        await self._call_hooks(state)
+        await self._call_hooks()
 
     def _remember(self, state: State[Any]) -> None:
         """Leaves the state with the flow run, which may be judged by it; a large value only as a reference."""
@@ -289,20 +289,21 @@ class TaskExecution:
             state = msgspec.structs.replace(state, data=result)
         self.flow_run.children.append(state)
 
-    async def _call_hooks(self, state: State[Any]) -> None:
-        hooks = self.task.hooks.get(OPTION_OF_TYPE.get(state.type, ""))
+    async def _call_hooks(self) -> None:
+        hooks = self.task.hooks.get(OPTION_OF_TYPE.get(self.entry.progress.type, ""))
         if hooks:
+            state = self.state or self._state_now()
             await call_hooks(self.io, hooks, self.task, self.describe(), state, self.log)
 
     def _state_now(self, data: Any = None) -> State[Any]:
         entry = self.entry
-        last = entry.progress.history[-1]
+        _, _, message, time = entry.progress.history[-1]
         details = StateDetails(flow_run_id=entry.flow_run_id, task_run_id=entry.id)
         return State(
             type=entry.progress.type,
             name=entry.progress.name,
-            message=last.message,
-            timestamp=clock.to_datetime(last.time),
+            message=message,
+            timestamp=clock.to_datetime(time),
             data=data,
             state_details=details,
         )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tidemill.records import Batch
@@ -27,7 +26,7 @@ class Database(Protocol):
 
     def leave(self) -> None: ...
 
-    def transaction(self) -> Any: ...
+    def transaction(self) -> AbstractContextManager[writing.Execute]: ...
 
     def fetch(self, sql: str, bindings: Sequence[Any] = ()) -> list[tuple[Any, ...]]: ...
 
@@ -44,16 +43,14 @@ class Store:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    @contextmanager
-    def transaction(self) -> Iterator[writing.Execute]:
+    def transaction(self) -> AbstractContextManager[writing.Execute]:
         """One write transaction; gives the function that executes statements in it."""
-        with self.database.transaction() as connection:
-            yield connection.execute
+        return self.database.transaction()
 
     def record(self, batch: Batch) -> dict[str, str]:
         """Writes a batch of task runs and logs; see `recording.record`."""
-        with self.database.transaction() as connection:
-            return recording.record(connection.execute, batch)
+        with self.database.transaction() as execute:
+            return recording.record(execute, batch)
 
 
 def open_store(path: str, *, durability: str) -> Store:

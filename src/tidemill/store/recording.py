@@ -58,7 +58,7 @@ def record(execute: Execute, batch: Batch) -> dict[str, str]:
     Returns:
         The ids of flow runs whose entries were refused, with the reason: another attempt holds the run now, or it is gone.
     """
-    wanted = {entry.flow_run_id for entry in batch.task_runs} | {entry.flow_run_id for entry in batch.logs}
+    wanted = {entry.flow_run_id for entry in batch.task_runs} | {entry[0] for entry in batch.logs}
     wanted.discard(None)
     known = _holders(execute, wanted)  # type: ignore[arg-type]
     leases = {to_bytes(lease) for lease in batch.leases}
@@ -72,7 +72,7 @@ def record(execute: Execute, batch: Batch) -> dict[str, str]:
             refused[entry.flow_run_id] = reason  # type: ignore[index]
     blobs: dict[str | None, bytes | None] = {None: None, **{run_id: to_bytes(run_id) for run_id in known}}
     _insert(execute, _task_run_statement, (_task_run_row(entry, blobs) for entry in task_runs), len(task_runs))
-    logs = [entry for entry in batch.logs if entry.flow_run_id is None or entry.flow_run_id in known]
+    logs = [entry for entry in batch.logs if entry[0] is None or entry[0] in known]
     _insert(execute, _log_statement, (_log_row(entry, blobs) for entry in logs), len(logs))
     return refused
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote
@@ -17,9 +17,11 @@ from tidemill.interrupts import shielded
 from tidemill.store import migrate
 from tidemill.store.filelock import FileLock
 
+# A commit writes every page it touches whole, and a task touches about six: small pages halve what goes to the disk.
+_PAGE_SIZE = 2048
 # The write-ahead log is checkpointed when it has grown to this many pages (4 MiB), by a writer that holds the queue's lock
 # anyway, and then used again from its start: overwriting a file is much cheaper than growing one.
-_CHECKPOINT_PAGES = 1024
+_CHECKPOINT_PAGES = 2048
 # Only foreign programs can make us wait here: our own writers queue on the file lock.
 _FOREIGN_WRITER_TIMEOUT_MS = 60_000
 _NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "fuse.sshfs", "fuse.s3fs"})
@@ -36,8 +38,8 @@ class SqliteDatabase:
     def __init__(self, path: str, *, sync_every_commit: bool = False) -> None:
         self.path = path
         self._synchronous = "FULL" if sync_every_commit else "NORMAL"
-        self._connection: apsw.Connection | None = None
-        self._read_only: apsw.Connection | None = None
+        self._connection: Any = None
+        self._read_only: Any = None
         self._queue: FileLock | None = None
         self._depth = 0
         self._thread_lock = threading.RLock()
@@ -71,29 +73,14 @@ class SqliteDatabase:
         finally:
             self._thread_lock.release()
 
-    @contextmanager
-    def transaction(self) -> Iterator[apsw.Connection]:
-        """A write transaction: commits at the end of the block, rolls back when the block raises.
+    def transaction(self) -> Transaction:
+        """A write transaction, as a context manager: gives the function that executes statements, commits at the end of the
+        block, and rolls back when the block raises.
 
         Raises:
             StoreFull, StoreReadOnly, StoreCorrupt, StoreTooNew, StoreUnreachable, StoreError
         """
-        self.enter()
-        try:
-            with shielded, _plain_errors(self.path):
-                connection = self._connection or self._connect()
-                connection.execute("BEGIN IMMEDIATE")
-                try:
-                    yield connection
-                    connection.execute("COMMIT")
-                except BaseException:
-                    if connection.in_transaction:
-                        connection.execute("ROLLBACK")
-                    raise
-                if self._wal_pages > _CHECKPOINT_PAGES:
-                    self._checkpoint(connection)
-        finally:
-            self.leave()
+        return Transaction(self)
 
     def fetch(self, sql: str, bindings: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """The rows of a query; needs no place in the queue, since in WAL mode readers and writers do not meet."""
@@ -171,7 +158,7 @@ class SqliteDatabase:
                 raise _folder_error(folder, error) from None
         return self._queue
 
-    def _connect_to_read(self) -> apsw.Connection:
+    def _connect_to_read(self) -> Any:
         """The connection, or where nothing can be written one that only reads."""
         try:
             return self._connect_in_queue()
@@ -184,15 +171,25 @@ class SqliteDatabase:
         self._read_only = apsw.Connection(address, flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
         return self._read_only
 
-    def _connect_in_queue(self) -> apsw.Connection:
+    def _connect_in_queue(self) -> Any:
         self.enter()
         try:
             return self._connect()
         finally:
             self.leave()
 
-    def _connect(self) -> apsw.Connection:
-        connection = apsw.Connection(self.path)
+    def connect(self) -> Any:
+        """The connection; to be called in the queue."""
+        return self._connection or self._connect()
+
+    def checkpoint_if_due(self) -> None:
+        """Brings the write-ahead log into the file when it has grown enough; to be called in the queue."""
+        if self._wal_pages > _CHECKPOINT_PAGES:
+            self.connect().wal_checkpoint("main", apsw.SQLITE_CHECKPOINT_PASSIVE)
+            self._wal_pages = 0
+
+    def _connect(self) -> Any:
+        connection: Any = apsw.Connection(self.path)
         try:
             connection.set_busy_timeout(_FOREIGN_WRITER_TIMEOUT_MS)
             self._migrate(connection)
@@ -205,13 +202,13 @@ class SqliteDatabase:
         self._connection = connection
         return connection
 
-    def _migrate(self, connection: apsw.Connection) -> None:
+    def _migrate(self, connection: Any) -> None:
         version = connection.execute("PRAGMA user_version").fetchall()[0][0]
         if version > migrate.latest():
             raise _too_new(self.path, version)
         if version == migrate.latest():
             return
-        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute(f"PRAGMA page_size={_PAGE_SIZE}; PRAGMA journal_mode=WAL")
         connection.execute("BEGIN IMMEDIATE")
         try:
             for number, script in migrate.scripts_after(version):
@@ -223,13 +220,51 @@ class SqliteDatabase:
                 connection.execute("ROLLBACK")
             raise
 
-    def _after_commit(self, connection: apsw.Connection, name: str, pages: int) -> int:
+    def _after_commit(self, connection: Any, name: str, pages: int) -> int:
         self._wal_pages = pages
         return 0
 
-    def _checkpoint(self, connection: apsw.Connection) -> None:
-        connection.wal_checkpoint("main", apsw.SQLITE_CHECKPOINT_PASSIVE)
-        self._wal_pages = 0
+
+class Transaction:
+    """See `SqliteDatabase.transaction`. Not a generator, since every task's commit passes here."""
+
+    __slots__ = ("_database", "connection")
+
+    def __init__(self, database: SqliteDatabase) -> None:
+        self._database = database
+
+    def __enter__(self) -> Callable[..., Any]:
+        self._database.enter()
+        shielded.__enter__()
+        try:
+            self.connection = self._database.connect()
+            self.connection.execute("BEGIN IMMEDIATE")
+        except BaseException as error:
+            self._leave(error)
+            raise
+        return self.connection.execute
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        try:
+            if error is None:
+                self.connection.execute("COMMIT")
+                self._database.checkpoint_if_due()
+        except BaseException as failure:
+            error = failure
+            raise
+        finally:
+            self._leave(error)
+
+    def _leave(self, error: BaseException | None) -> None:
+        try:
+            connection = getattr(self, "connection", None)
+            if error is not None and connection is not None and connection.in_transaction:
+                connection.execute("ROLLBACK")
+            if isinstance(error, apsw.Error):
+                raise explained(error, self._database.path) from None
+        finally:
+            self._database.leave()
+            shielded.__exit__()
 
 
 _open_databases: weakref.WeakSet[SqliteDatabase] = weakref.WeakSet()
@@ -244,15 +279,15 @@ os.register_at_fork(after_in_child=_forget_all_after_fork)
 
 
 @contextmanager
-def _plain_errors(path: str) -> Iterator[None]:
+def _plain_errors(path: str) -> Generator[None]:
     """SQLite's errors as ours: what happened, to which file, and what to do."""
     try:
         yield
     except apsw.Error as error:
-        raise _explained(error, path) from None
+        raise explained(error, path) from None
 
 
-def _explained(error: apsw.Error, path: str) -> StoreError:
+def explained(error: apsw.Error, path: str) -> StoreError:
     for kinds, explain in _EXPLANATIONS:
         if isinstance(error, kinds):
             return explain(path, error)

@@ -67,7 +67,7 @@ class Probe:
 def take(probe: Probe, side: Side, folder: Path) -> Reading:
     """Measures: the medians of what `probe.times` processes gave."""
     readings = [_one(probe, side, folder) for _ in range(probe.times_for(side))]
-    return {key: _middle([reading[key] for reading in readings]) for key in readings[0]}
+    return {key: _middle([reading[key] for reading in readings]) for key in readings[0]} | {"count": probe.count_for(side)}
 
 
 def _middle(values: list[Any]) -> Any:

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from measuring import Probe, Reading
-from rows import ROWS, Budget, Readings, Row
+from measuring import Probe
+from rows import Budget, Readings, Row
 from sides import Side
 
 _HEADINGS = ("what", "unit", "{ours}", "(range)", "budget", "", "{peer}", "of", "ratio", "floor")
@@ -90,7 +90,8 @@ def _ratio(row: Row, ours: float | None, peer: float | None) -> str:
 def _aligned(lines: Sequence[tuple[str, ...]]) -> Iterator[str]:
     widths = [max(len(line[n]) for line in lines) for n in range(len(_HEADINGS))]
     for number, line in enumerate(lines):
-        texts = (text.ljust(width) if n in _LEFT else text.rjust(width) for n, (text, width) in enumerate(zip(line, widths, strict=True)))
+        columns = enumerate(zip(line, widths, strict=True))
+        texts = [text.ljust(width) if n in _LEFT else text.rjust(width) for n, (text, width) in columns]
         yield "  ".join(texts).rstrip()
         if number == 0:
             yield "  ".join("-" * width for width in widths)
@@ -106,9 +107,11 @@ def _details(chosen: Sequence[Row], cells: Sequence[Cell]) -> Iterator[str]:
             yield f"  {row.title}: " + "; ".join(f"{label} {text}" for label, text in found.details)
 
 
-def as_json(sides: Sequence[Side], repeats: dict[str, list[Readings]], probes: dict[str, Probe]) -> list[dict[str, Any]]:
+def as_json(
+    sides: Sequence[Side], repeats: dict[str, list[Readings]], probes: dict[str, Probe], chosen: Sequence[Row]
+) -> list[dict[str, Any]]:
     """The rows with every value, for programs."""
-    return [_row_json(row, {side.module: cell(row, side, repeats[side.module], probes) for side in sides}) for row in ROWS]
+    return [_row_json(row, {side.module: cell(row, side, repeats[side.module], probes) for side in sides}) for row in chosen]
 
 
 def _row_json(row: Row, cells: dict[str, Cell]) -> dict[str, Any]:
@@ -116,9 +119,6 @@ def _row_json(row: Row, cells: dict[str, Cell]) -> dict[str, Any]:
         module: {"median": found.median, "values": found.values, "count": found.count, "details": dict(found.details)}
         for module, found in cells.items()
     }
-    budget = None if row.budget is None else {"limit": row.budget.limit, "at_least": row.budget.at_least}
-    floor = None if row.floor is None else {"value": row.floor.value, "what": row.floor.what}
+    budget = None if row.budget is None else row.budget._asdict()
+    floor = None if row.floor is None else row.floor._asdict()
     return {"title": row.title, "unit": row.unit, "budget": budget, "floor": floor, "sides": sides}
-
-
-__all__ = ["Reading", "as_json", "show"]

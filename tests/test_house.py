@@ -18,11 +18,11 @@ PACKAGE = Path(__file__).parents[1] / "src" / "tidemill"
 
 # From the ground up: a room imports from its own row and from lower ones.
 ROWS: dict[str, set[str]] = {
-    "GROUND": {"exceptions", "clock", "ids", "settings", "profiles", "colour", "serializers", "names"},
+    "GROUND": {"exceptions", "clock", "ids", "settings", "profiles", "colour", "serializers", "fingerprints", "interrupts"},
     "MODEL": {"states", "records", "filters", "schedules", "rules"},
     "KEEP": {"store", "orchestration"},
     "DOOR": {"client"},
-    "RUN": {"engine", "results", "caching", "futures", "logs", "runners", "interrupts"},
+    "RUN": {"engine", "results", "caching", "futures", "logs", "runners"},
     "FACE": {"flows", "tasks", "serve", "testing", "runtime", "__init__"},
     "PROGRAMS": {"server", "worker", "cli", "__main__"},
 }
@@ -48,6 +48,7 @@ IO_ALLOWED = {
     "clock": {"time"},
     "colour": {"asyncio", "concurrent", "time"},
     "ids": {"time"},
+    "interrupts": {"ctypes", "signal", "time"},
     "serializers": {"io"},
     "profiles": {"os", "pathlib", "tomllib", "open"},
     "settings": {"os", "pathlib", "tomllib", "open"},
@@ -77,7 +78,17 @@ HOMES: dict[str, set[str]] = {
 
 # Imports inside functions: {file: {module: why it waits}}. Only start-up time and optional extras are reasons.
 LATE_IMPORTS: dict[str, dict[str, str]] = {
+    "cli/__init__.py": {"tidemill.cli.app": "start-up time: `--version` needs no commands"},
+    "cli/output.py": {"tidemill.cli.tables": "start-up time: rich is loaded where a table is drawn"},
     "colour.py": {"asyncio": "start-up time: plain flows never need it"},
+    "engine/calls.py": {"asyncio": "start-up time: plain flows never need it"},
+    "engine/names.py": {"coolname": "start-up time: only a flow run without a name of its own needs it"},
+    "engine/parameters.py": {
+        "pydantic": "start-up time: only annotations that a value does not meet exactly need it",
+        "pydantic.errors": "start-up time: as pydantic",
+    },
+    "interrupts.py": {"ctypes": "start-up time: only a time limit on a thread that is not the main one needs it"},
+    "serializers.py": {"cloudpickle": "start-up time: only what pickle cannot write needs it"},
     "profiles.py": {"tomllib": "start-up time: most homes have no profile file"},
     "store/sqlite.py": {"ctypes": "start-up time: only a forked child needs it"},
 }

@@ -2,11 +2,12 @@
 
 import sys
 
-HEAVY = "asyncio pydantic fastapi starlette litestar uvicorn aiohttp http.client httpx httpx2 urllib3 requests sqlalchemy".split()
+SERVERS = {"fastapi", "litestar", "starlette", "uvicorn"}
+HEAVY = {"aiohttp", "asyncio", "http.client", "httpx", "httpx2", "pydantic", "requests", "sqlalchemy", "urllib3"} | SERVERS
 
 if sys.argv[1] != "nothing":
     engine = __import__(sys.argv[1])
     flow, task = engine.flow, engine.task
 
-came_along = [name for name in HEAVY if name in sys.modules]
+came_along = sorted(HEAVY & sys.modules.keys())
 print(f'{{"modules": {len(sys.modules)}, "heavy_modules": "{" ".join(came_along)}"}}')

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
@@ -28,7 +28,7 @@ def from_datetime(when: datetime) -> int:
 
 
 @contextmanager
-def travel(seconds: float) -> Iterator[None]:
+def travel(seconds: float) -> Generator[None]:
     """Moves the clock of this process by `seconds` (back if negative) for the length of a `with` block; for tests."""
     global _shift
     before = _shift

@@ -127,8 +127,9 @@ class AsyncIO:
     async def call_within(self, seconds: float, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         import asyncio
 
+        limit = asyncio.timeout(seconds)
         try:
-            async with asyncio.timeout(seconds) as limit:
+            async with limit:
                 value = await self.call(fn, args, kwargs)
         except TimeoutError as error:
             if not limit.expired():

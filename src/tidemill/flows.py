@@ -65,8 +65,10 @@ class Flow(FlowDefinition, Generic[P, R_co]):
     def __init__(self, fn: Callable[P, R_co], **options: Unpack[FlowOptions]) -> None:
         super().__init__(fn, dict(options))
 
+    # The type system has no way to say that a function takes one argument more than another. Both checkers read these
+    # declarations as they are meant, and are told not to mind them.
     @overload
-    def __call__(  # pyright: ignore[reportGeneralTypeIssues]
+    def __call__(  # pyright: ignore[reportGeneralTypeIssues, reportOverlappingOverload]
         self: Flow[P, Coroutine[Any, Any, T]],
         *args: P.args,
         return_state: Literal[True],  # type: ignore[valid-type]
@@ -140,7 +142,11 @@ def flow(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     definitions.check_options("flow", Flow.option_names, options)
     if fn is not None:
         return definitions.register(Flow(fn, **options))
-    return lambda fn: definitions.register(Flow(fn, **options))  # pyright: ignore[reportUnknownLambdaType]
+
+    def decorate(fn: Callable[..., Any]) -> Any:
+        return definitions.register(Flow(fn, **options))
+
+    return decorate
 
 
 __all__ = ["Flow", "FlowOptions", "flow"]

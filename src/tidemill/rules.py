@@ -117,11 +117,12 @@ def enforce_cancelling_to_cancelled(proposed: State[Any], facts: Facts) -> Decis
 
 def prevent_pending_transitions(proposed: State[Any], facts: Facts) -> Decision | None:
     """A run that somebody has taken up is not taken up twice."""
-    if proposed.type is not PENDING or facts.current not in (PENDING, RUNNING, CANCELLING, CANCELLED):
+    current = facts.current
+    if proposed.type is not PENDING or current is None or current not in (PENDING, RUNNING, CANCELLING, CANCELLED):
         return None
-    if facts.current is PENDING and proposed.name != "Pending":
+    if current is PENDING and proposed.name != "Pending":
         return None
-    return Abort(f"This run is in a {facts.current.value} state and cannot transition to a PENDING state.")
+    return Abort(f"This run is in a {current.value} state and cannot transition to a PENDING state.")
 
 
 def wait_for_scheduled_time(proposed: State[Any], facts: Facts) -> Decision | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pickle
 from math import isfinite
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
@@ -47,10 +47,10 @@ def dump_pickle(value: Any) -> bytes:
     try:
         return pickle.dumps(value, protocol=_PICKLE_PROTOCOL)
     except Exception as first:  # pickle raises whatever a value's own methods raise
-        import cloudpickle
+        import cloudpickle  # pyright: ignore[reportMissingTypeStubs]
 
         try:
-            return cast(bytes, cloudpickle.dumps(value, protocol=_PICKLE_PROTOCOL))
+            return cloudpickle.dumps(value, protocol=_PICKLE_PROTOCOL)  # pyright: ignore[reportUnknownMemberType]
         except Exception:
             name = type(value).__qualname__
             raise SerializationError(f"a value of type {name} cannot be pickled ({first})") from None
@@ -74,7 +74,7 @@ def load(serializer: str, data: bytes) -> Any:
 
 def _is_plain(value: Any, parts: int) -> int:
     """How many of the allowed parts are left if JSON gives the value back exactly; -1 if it does not or is too large."""
-    kind = type(value)
+    kind = type(value)  # pyright: ignore[reportUnknownVariableType]
     if value is None or kind is bool or kind is str:
         return parts - 1
     if kind is int:

@@ -71,8 +71,10 @@ class Task(TaskDefinition, Generic[P, R_co]):
     def __init__(self, fn: Callable[P, R_co], **options: Unpack[TaskOptions]) -> None:
         super().__init__(fn, dict(options))
 
+    # The type system has no way to say that a function takes one argument more than another. Both checkers read these
+    # declarations as they are meant, and are told not to mind them.
     @overload
-    def __call__(  # pyright: ignore[reportGeneralTypeIssues]
+    def __call__(  # pyright: ignore[reportGeneralTypeIssues, reportOverlappingOverload]
         self: Task[P, Coroutine[Any, Any, T]],
         *args: P.args,
         return_state: Literal[True],  # type: ignore[valid-type]
@@ -144,7 +146,11 @@ def task(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     definitions.check_options("task", Task.option_names, options)
     if fn is not None:
         return definitions.register(Task(fn, **options))
-    return lambda fn: definitions.register(Task(fn, **options))  # pyright: ignore[reportUnknownLambdaType]
+
+    def decorate(fn: Callable[..., Any]) -> Any:
+        return definitions.register(Task(fn, **options))
+
+    return decorate
 
 
 __all__ = ["Task", "TaskOptions", "exponential_backoff", "task"]

@@ -45,17 +45,6 @@ asyncio.run(many())
 """
 
 
-def kill_at_a_random_moment(start_script, source, seed):
-    """Starts the script, kills it after a random number of lines, and returns every line it had printed."""
-    process = start_script(source)
-    wanted = random.Random(seed).randrange(1, TASKS)
-    seen = [line for line, _ in zip(process.stdout, range(wanted), strict=False)]
-    process.send_signal(signal.SIGKILL)
-    rest = process.end()
-    assert process.returncode in (-signal.SIGKILL, 0), process.told
-    return [tuple(map(int, line.split())) for line in "".join([*seen, rest]).splitlines() if line]
-
-
 READ_BACK = """
 from tidemill.client import connect
 from tidemill.colour import BlockingIO, run_blocking

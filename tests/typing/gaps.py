@@ -1,11 +1,11 @@
-"""What is right, works, and is refused by the checkers all the same. A comment that has become unnecessary fails the test:
+"""What is right, and works, and is refused by the checkers all the same. A comment that has become unnecessary fails the test:
 the gap is closed; take the comment out and move the line to where it belongs.
 """
 
 from collections.abc import AsyncGenerator, Generator
-from typing import assert_type
 
 from tidemill import State, flow, task
+from tidemill.states import Completed
 
 
 class Store:
@@ -32,16 +32,23 @@ class Store:
 
 # A class method reached through the class, a static method reached through an object. Checkers tell a decorator nothing of
 # the `classmethod` or `staticmethod` beside it.
-Store.named("a")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
-Store.named_too("a")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
-Store().taxed(1.0)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
-Store().taxed_too(1.0)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+def reached() -> list[object]:
+    one: str = Store.named("a")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportUnknownVariableType]
+    two: str = Store.named_too("b")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportUnknownVariableType]
+    three: float = Store().taxed(1.0)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportUnknownVariableType]
+    four: float = Store().taxed_too(2.0)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportUnknownVariableType]
+    return [one, two, three, four]
 
 
 @task
 def count(upto: int) -> Generator[int, None, str]:
     yield from range(upto)
     return "done"
+
+
+@flow
+def answer() -> State[int]:
+    return Completed(data=42)
 
 
 @task
@@ -51,9 +58,15 @@ async def stream(upto: int) -> AsyncGenerator[int, None]:
 
 
 # Asked for its state, a generator task is iterated to its end, and the state's result is the list of its values.
-assert_type(count(3, return_state=True), State[list[int]])  # type: ignore[assert-type]  # pyright: ignore[reportAssertTypeFailure]
+def counted() -> list[int]:
+    return count(3, return_state=True).result()  # type: ignore[return-value]  # pyright: ignore[reportReturnType]
 
 
-async def main() -> None:
-    waiting = stream(3, return_state=True)
-    await waiting  # type: ignore[misc]  # pyright: ignore[reportGeneralTypeIssues]
+async def streamed() -> list[int]:
+    state = await stream(3, return_state=True)  # type: ignore[misc]  # pyright: ignore[reportGeneralTypeIssues, reportUnknownVariableType]
+    return state.result()  # type: ignore[no-any-return]  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+
+
+# A flow that returns a state made by hand gives that state's value, not the state.
+def unpacked() -> int:
+    return answer()  # type: ignore[return-value]  # pyright: ignore[reportReturnType]

@@ -1,7 +1,6 @@
 """What is wrong is found. Every comment here says which error the checkers must report: one that is lost fails the test,
 since a comment without its error is an error itself.
 """
-# ruff: noqa: F811
 
 from typing import assert_type
 
@@ -41,7 +40,7 @@ async def awaited() -> None:
     await collect(1)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
     await collect()  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
     collect("a")  # type: ignore[unused-coroutine]  # pyright: ignore[reportUnusedCoroutine]
-    list(collect("a"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    list(collect("a"))  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
 
 
 # Values.
@@ -50,7 +49,7 @@ state: State[int] = shout("a", return_state=True)  # type: ignore[assignment]  #
 held: Task[[int], str] = shout  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
 shout("a", return_state=True).upper()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
 shout("a").result()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
-shout("a", return_state=True).result().real  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+real = shout("a", return_state=True).result().real  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType]
 assert_type(shout("a"), int)  # type: ignore[assert-type]  # pyright: ignore[reportAssertTypeFailure]
 
 
@@ -92,7 +91,7 @@ task(3)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
 # What stands around.
 exponential_backoff("2")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 get_run_logger().info()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-runtime.flow_run.nmae  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+misspelt = runtime.flow_run.nmae  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType]
 runtime.flow_run.name = "b"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
 temporary_home(3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 tags(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

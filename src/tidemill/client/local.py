@@ -12,7 +12,7 @@ from contextlib import suppress
 from functools import cache
 from typing import Any, TypeVar
 
-from tidemill import clock, orchestration
+from tidemill import clock, orchestration, settings
 from tidemill.client.pulse import Pulse
 from tidemill.client.recorder import Recorder
 from tidemill.colour import IO
@@ -249,7 +249,15 @@ class LocalClient:
         return reading.logs_after(self.database.fetch, seq, flow_run_id, limit)
 
     async def delete_flow_run(self, flow_run_id: str) -> None:
-        await self._in_queue(lambda: orchestration.delete_flow_run(self._store, flow_run_id))
+        """Removes a flow run with its states, task runs, logs and result files.
+
+        Raises:
+            ObjectNotFound: there is no such flow run.
+        """
+        keys = await self._in_queue(lambda: orchestration.delete_flow_run(self._store, flow_run_id))
+        for key in keys:
+            with suppress(OSError):  # a file that is gone already
+                os.unlink(os.path.join(settings.current().results_storage_path, key))
 
     async def check(self) -> list[str]:
         """What is wrong with the database; empty when nothing is."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from tidemill import logs
@@ -79,7 +79,10 @@ def _canceller() -> Callable[[], None]:
         if task is not None:
             task.cancel()
 
-    return lambda: loop.call_soon_threadsafe(cancel)
+    def cancel_from_anywhere() -> None:
+        loop.call_soon_threadsafe(cancel)
+
+    return cancel_from_anywhere
 
 
 def _outcome(execution: TaskExecution | FlowExecution, return_state: bool) -> Any:
@@ -97,9 +100,7 @@ def _raise(error: BaseException) -> NoReturn:
         del error  # the traceback points to this frame, and would keep the frame in a circle
 
 
-def _call_generator(
-    execution: TaskExecution, args: tuple[Any, ...], kwargs: dict[str, Any], return_state: bool
-) -> Generator[Any, Any, Any] | AsyncGenerator[Any, Any] | State[Any] | Coroutine[Any, Any, State[Any]] | None:
+def _call_generator(execution: TaskExecution, args: tuple[Any, ...], kwargs: dict[str, Any], return_state: bool) -> Any:
     """A generator task is executed while it is iterated; asked for its state, it is iterated to its end at once."""
     if execution.task.is_async:
         return _exhaust_async(execution, args, kwargs) if return_state else drive_async(execution, args, kwargs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from itertools import count
@@ -135,7 +135,7 @@ class running:
 
 
 @contextmanager
-def root_flow_run(context: FlowRunContext) -> Iterator[None]:
+def root_flow_run(context: FlowRunContext) -> Generator[None]:
     """Keeps an outermost flow run among those of the process for a block."""
     with _roots_lock:
         _roots[context.id] = context
@@ -167,7 +167,7 @@ def current_tags() -> tuple[str, ...]:
 
 
 @contextmanager
-def tags(*names: str) -> Iterator[set[str]]:
+def tags(*names: str) -> Generator[set[str]]:
     """Adds tags to every flow and task run that begins inside the `with` block.
 
     Example:

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from itertools import count
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, cast
 
 import msgspec
 
@@ -35,10 +35,10 @@ class Definition:
     name: str
     policy: RunPolicy
 
-    def __init__(self, fn: Callable[..., Any], options: dict[str, Any]) -> None:
+    def __init__(self, fn: Any, options: dict[str, Any]) -> None:
         self.descriptor = fn
         self.options = options
-        self.function: Callable[..., Any] = fn.__func__ if isinstance(fn, classmethod | staticmethod) else fn
+        self.function: Callable[..., Any] = fn.__func__ if isinstance(fn, classmethod | staticmethod) else fn  # pyright: ignore[reportUnknownMemberType]
         if not callable(self.function):
             raise DefinitionError(f"@{self.kind} takes a function, not {fn!r}.")
         self.fn = self.function
@@ -161,12 +161,12 @@ class Definition:
     def _hooks_added(self) -> dict[str, Any]:
         return {option: list(hooks) for option, hooks in self.hooks.items() if hooks}
 
-    def _checked_hooks(self, option: str, hooks: Iterable[Hook] | None) -> list[Hook]:
+    def _checked_hooks(self, option: str, hooks: Any) -> list[Hook]:
         if callable(hooks):
             raise DefinitionError(f"{option} takes a list of functions: {option}=[{getattr(hooks, '__name__', hooks)}].")
         if isinstance(hooks, str) or not isinstance(hooks or (), Iterable):
             raise DefinitionError(f"{option} takes a list of functions, not {hooks!r}.")
-        checked = list(hooks or ())
+        checked: list[Any] = list(hooks or ())
         for hook in checked:
             if not callable(hook):
                 raise DefinitionError(f"{option} takes functions, and {hook!r} is none.")
@@ -286,8 +286,8 @@ def register(definition: D) -> D:
     if other is not None and _is_another(other, mine):
         warnings.warn(
             f"A {definition.kind} named {definition.name!r} and defined at '{mine[2]}:{mine[3]}' conflicts with another "
-            f"{definition.kind} ('{other[2]}:{other[3]}'). Consider specifying a unique `name` parameter in the {definition.kind} "
-            f"definition:\n\n `@{definition.kind}(name='my_unique_name', ...)`",
+            f"{definition.kind} ('{other[2]}:{other[3]}'). Consider specifying a unique `name` parameter in the "
+            f"{definition.kind} definition:\n\n `@{definition.kind}(name='my_unique_name', ...)`",
             stacklevel=3,
         )
     return definition
@@ -299,11 +299,12 @@ def _is_another(one: tuple[str, str, str | None, int], other: tuple[str, str, st
     return one[2] == other[2] and one[3] != other[3]
 
 
-def _tags(tags: Iterable[str] | None, kind: str) -> tuple[str, ...]:
+def _tags(tags: Any, kind: str) -> tuple[str, ...]:
     if tags is None:
         return ()
-    names = [] if isinstance(tags, str) or not isinstance(tags, Iterable) else list(tags)
-    if isinstance(tags, str) or not isinstance(tags, Iterable) or not all(isinstance(name, str) for name in names):
+    listed = isinstance(tags, Iterable) and not isinstance(tags, str)
+    names = list(cast("Iterable[Any]", tags)) if listed else [None]
+    if not all(isinstance(name, str) for name in names):
         raise DefinitionError(f"tags of a {kind} are a list of texts, such as tags=['nightly'], not {tags!r}.")
     return tuple(dict.fromkeys(names))
 

@@ -221,7 +221,7 @@ class FlowExecution:
         level = logging.INFO if state.is_completed() else logging.ERROR
         line = f"Finished in state {state}"
         to_be_retried = state.is_failed() and context.attempt <= self.flow.policy.retries
-        noted = None if to_be_retried else context.log.note(level, line)
+        noted = 0 if to_be_retried else context.log.note(level, line)
         verdict = await self.client.propose_flow_run_state(context.id, recorded, context.attempt)
         if verdict.status == "ABORT":
             raise FencedRun(f"Flow run {context.name!r} cannot end in state {state}: {verdict.reason}")

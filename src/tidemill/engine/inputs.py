@@ -11,7 +11,7 @@ from typing import Any, cast
 import msgspec
 
 from tidemill.exceptions import SerializationError
-from tidemill.fingerprints import fingerprint
+from tidemill.fingerprints import fingerprint, fingerprint_of_atoms, is_atom
 from tidemill.states import State
 
 _encode = msgspec.json.Encoder().encode
@@ -19,7 +19,6 @@ _encode = msgspec.json.Encoder().encode
 # Values of which Python keeps one copy for everybody say nothing about where they come from.
 _SHARED_TYPES = frozenset({bool, type(None), type(NotImplemented), type(Ellipsis), type})
 # Small values are recognised by what they are, not by the run that gave them.
-_ATOMS = frozenset({int, float, str, bytes, bool, type(None)})
 _LARGEST_ATOM = 1024
 _MOST_MEMBERS = 100
 _FIRST_SWEEP = 64
@@ -61,7 +60,8 @@ class TrackedResults:
         if _says_nothing(value):
             return []
         found: dict[str, None] = {}
-        pending, looked_at = [value], 0
+        pending: list[Any] = [value]
+        looked_at = 0
         while pending and looked_at < _MOST_MEMBERS:
             looked_at += 1
             one = pending.pop()
@@ -114,11 +114,13 @@ def input_hash(parameters: dict[str, Any], tracked: TrackedResults) -> str:
     A small value is identified by itself, a larger one that another run gave by that run; one that cannot be serialized,
     by its type.
     """
+    if all(_is_small_atom(value) for value in parameters.values()):
+        return fingerprint_of_atoms(parameters)
     return fingerprint({name: _identity(value, tracked) for name, value in parameters.items()})
 
 
 def _identity(value: Any, tracked: TrackedResults) -> Any:
-    if type(value) in _ATOMS and sys.getsizeof(value) <= _LARGEST_ATOM:
+    if _is_small_atom(value):
         return value
     source = tracked.source_of(value)
     if source is not None:
@@ -129,8 +131,12 @@ def _identity(value: Any, tracked: TrackedResults) -> Any:
         return ("a", f"{type(value).__module__}.{type(value).__qualname__}")
 
 
+def _is_small_atom(value: Any) -> bool:
+    return is_atom(value) and sys.getsizeof(value) <= _LARGEST_ATOM
+
+
 def _says_nothing(value: Any) -> bool:
-    kind = type(value)
+    kind = type(value)  # pyright: ignore[reportUnknownVariableType]
     return kind in _SHARED_TYPES or (kind is int and -5 <= value <= 256) or (kind in (str, bytes) and len(value) < 2)
 
 
@@ -139,7 +145,7 @@ def _run_of(state: State[Any]) -> str | None:
 
 
 def _members(value: Any) -> Iterator[Any]:
-    kind = type(value)
+    kind = type(value)  # pyright: ignore[reportUnknownVariableType]
     if kind in (list, tuple, set):
         members = cast("list[Any]", value)
     elif kind is dict:

@@ -66,15 +66,20 @@ def propose_flow_run_state(
         return _propose(execute, flow_run_id, state, lease_id, attempt)
 
 
-def delete_flow_run(store: Store, flow_run_id: str) -> None:
-    """Removes a flow run with everything that belongs to it.
+def delete_flow_run(store: Store, flow_run_id: str) -> list[str]:
+    """Removes a flow run with its states, task runs and logs.
+
+    Returns:
+        The keys of the result files that now belong to nothing.
 
     Raises:
         ObjectNotFound: there is no such flow run.
     """
     with store.transaction() as execute:
+        keys = writing.result_keys(execute, flow_run_id)
         if not writing.delete_flow_run(execute, flow_run_id):
             raise _not_found(flow_run_id)
+    return keys
 
 
 def renew_lease(store: Store, lease: Lease, seconds: float) -> None:

@@ -303,8 +303,8 @@ def _full(path: str, error: Exception) -> StoreError:
 
 def _corrupt(path: str, error: Exception) -> StoreError:
     return StoreCorrupt(
-        f"{path} is damaged or is not a Tidemill database: {error}. Move it away (it is not changed) to start with an "
-        "empty one, or restore a backup; `tidemill db check` tells more."
+        f"{path} is damaged or is not a Tidemill database: {error}. Nothing in it was changed. Move it away to start with an "
+        "empty one, or put a copy that `tidemill db backup` made in its place."
     )
 
 

@@ -146,6 +146,17 @@ def rename_flow_run(execute: Execute, flow_run_id: str, name: str) -> None:
     execute("UPDATE flow_run SET name = ?, updated = ? WHERE id = ?", (name, clock.now(), to_bytes(flow_run_id)))
 
 
+def result_keys(execute: Execute, flow_run_id: str) -> list[str]:
+    """The keys of the result files of a flow run and its task runs."""
+    run = to_bytes(flow_run_id)
+    rows = execute(
+        "SELECT result_key FROM task_run WHERE flow_run_id = ?1 AND result_key IS NOT NULL UNION ALL "
+        "SELECT result_key FROM flow_run_state WHERE flow_run_id = ?1 AND result_key IS NOT NULL",
+        (run,),
+    )
+    return [row[0] for row in rows]
+
+
 def delete_flow_run(execute: Execute, flow_run_id: str) -> bool:
     """Removes a flow run with its states, task runs and logs; says whether there was one."""
     return bool(execute("DELETE FROM flow_run WHERE id = ? RETURNING 1", (to_bytes(flow_run_id),)).fetchall())

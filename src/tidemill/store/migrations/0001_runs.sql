@@ -55,7 +55,8 @@ CREATE INDEX flow_run_by_flow ON flow_run (flow_id, created);
 CREATE INDEX flow_run_by_name ON flow_run (name);
 CREATE INDEX flow_run_by_created ON flow_run (created);
 CREATE INDEX flow_run_by_lease ON flow_run (lease_id) WHERE lease_id IS NOT NULL;
-CREATE INDEX flow_run_by_parent ON flow_run (parent_task_run_id) WHERE parent_task_run_id IS NOT NULL;
+CREATE INDEX flow_run_by_parent_task_run ON flow_run (parent_task_run_id) WHERE parent_task_run_id IS NOT NULL;
+CREATE INDEX flow_run_by_parent ON flow_run (parent_flow_run_id) WHERE parent_flow_run_id IS NOT NULL;
 
 -- Every state a flow run went through, in order.
 CREATE TABLE flow_run_state (

@@ -1,4 +1,4 @@
-"""Runs COUNT tasks and prints, as soon as each has ended, its number and result: `numbers.py COUNT`.
+"""Runs COUNT tasks and prints, as soon as each has ended, its number and result: `squares.py COUNT`.
 
 The first line is the flow run's id. `crash.py` kills this script and asks whether what it printed is true.
 """
@@ -15,11 +15,11 @@ def square(n):
 
 
 @flow
-def numbers(count):
+def squares(count):
     os.write(1, f"{runtime.flow_run.id}\n".encode())
     for n in range(count):
         number, result = square(n)
         os.write(1, b"%d %d\n" % (number, result))
 
 
-numbers(int(sys.argv[1]))
+squares(int(sys.argv[1]))

@@ -303,7 +303,7 @@ def _tags(tags: Any, kind: str) -> tuple[str, ...]:
     if tags is None:
         return ()
     listed = isinstance(tags, Iterable) and not isinstance(tags, str)
-    names = list(cast("Iterable[Any]", tags)) if listed else [None]
+    names: list[Any] = list(cast("Iterable[Any]", tags)) if listed else [None]
     if not all(isinstance(name, str) for name in names):
         raise DefinitionError(f"tags of a {kind} are a list of texts, such as tags=['nightly'], not {tags!r}.")
     return tuple(dict.fromkeys(names))

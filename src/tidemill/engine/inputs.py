@@ -65,7 +65,7 @@ class TrackedResults:
         while pending and looked_at < _MOST_MEMBERS:
             looked_at += 1
             one = pending.pop()
-            run_id = _run_of(one) if isinstance(one, State) else self.source_of(one)
+            run_id = _run_of(cast("State[Any]", one)) if isinstance(one, State) else self.source_of(one)
             if run_id is not None:
                 found[run_id] = None
             else:

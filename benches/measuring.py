@@ -109,9 +109,14 @@ def run(command: list[str], environment: Mapping[str, str], room: Path) -> Readi
         )
         guard = threading.Timer(_PATIENCE, os.killpg, (process.pid, signal.SIGKILL))
         guard.start()
-        code = process.wait()  # without a timeout: with one, Python looks only now and then
-        end = time.monotonic()
-        guard.cancel()
+        try:
+            code = process.wait()  # without a timeout: with one, Python looks only now and then
+            end = time.monotonic()
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+        finally:
+            guard.cancel()
     if code != 0:
         raise MeasurementFailed(f"{' '.join(command[1:])} ended with {code}: {_last_lines(room / 'stderr')}")
     reading = json.loads((room / "stdout").read_text().splitlines()[-1])

@@ -40,6 +40,7 @@ class Row:
         value: the figure, from what one repeat gave.
         probes: the names of the probes it reads.
         higher_is_better: for rates.
+        comparable: whether a ratio to the peer, which runs fewer tasks, means anything.
         details: readings of the last probe to show below the table, by the words that name them.
     """
 
@@ -50,6 +51,7 @@ class Row:
     budget: Budget | None = None
     floor: Floor | None = None
     higher_is_better: bool = False
+    comparable: bool = True
     details: tuple[tuple[str, str], ...] = ()
 
 
@@ -111,6 +113,7 @@ def _loop_rows(durability: str) -> tuple[Row, ...]:
             lambda readings: readings[long]["us_each"] / readings[short]["us_each"],
             (short, long),
             FLAT,
+            comparable=False,
         ),
     )
 
@@ -191,6 +194,7 @@ ROWS = (
         _difference("loop process 100000", "loop process 1000", "peak_mib"),
         ("loop process 1000", "loop process 100000"),
         Budget(100),
+        comparable=False,
         details=(("peak in all, MiB", "peak_mib"),),
     ),
     Row(

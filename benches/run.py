@@ -36,7 +36,7 @@ def main() -> int:
         print("\n".join(about), file=sys.stderr)
         bench = Bench(sides, folder, chosen)
         bench.run(options.repeats)
-    print("\n".join([*about, f"Medians of {options.repeats} alternations.", ""]))
+    print("\n".join([*about, f"Alternations: {options.repeats}; medians of them.", ""]))
     print(table.show(sides, bench.repeats, bench.probes, chosen))
     print("".join(f"\nFAILED {failure}" for failure in bench.failures))
     if options.json:

@@ -45,6 +45,8 @@ def _detail(values: list[Any]) -> str:
 def figure(value: float | None) -> str:
     if value is None:
         return "-"
+    if isinstance(value, int):
+        return f"{value:,}"
     digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
     return f"{value:,.{digits}f}"
 
@@ -82,7 +84,7 @@ def _limit(budget: Budget | None) -> str:
 
 def _ratio(row: Row, ours: float | None, peer: float | None) -> str:
     """How many times better ours is."""
-    if ours is None or peer is None or row.unit == "x" or ours <= 0 or peer <= 0:
+    if ours is None or peer is None or not row.comparable or ours <= 0 or peer <= 0:
         return ""
     return f"x{figure(ours / peer if row.higher_is_better else peer / ours)}"
 
@@ -104,7 +106,8 @@ def _floors(chosen: Sequence[Row]) -> list[str]:
 def _details(chosen: Sequence[Row], cells: Sequence[Cell]) -> Iterator[str]:
     for row, found in zip(chosen, cells, strict=True):
         if found.values and found.details:
-            yield f"  {row.title}: " + "; ".join(f"{label} {text}" for label, text in found.details)
+            of = f" [{found.count:,}]" if found.count else ""
+            yield f"  {row.title}{of}: " + "; ".join(f"{label} {text}" for label, text in found.details)
 
 
 def as_json(

@@ -1,5 +1,6 @@
 """The one clock: whole microseconds, UTC, and a way for tests to move it."""
 
+import random
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
@@ -14,7 +15,7 @@ MOMENTS = {
     1: datetime(1970, 1, 1, 0, 0, 0, 1, tzinfo=UTC),
     -1: datetime(1969, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC),
     1_714_564_800_123_457: datetime(2024, 5, 1, 12, 0, 0, 123_457, tzinfo=UTC),
-    8_993_635_199_999_999: datetime(2254, 12, 30, 23, 59, 59, 999_999, tzinfo=UTC),
+    8_589_934_591_999_999: datetime(2242, 3, 16, 12, 56, 31, 999_999, tzinfo=UTC),
 }
 
 
@@ -40,6 +41,12 @@ def test_a_time_is_an_exact_datetime_and_back(microseconds: int, moment: datetim
     assert clock.to_datetime(microseconds) == moment
     assert clock.to_datetime(microseconds).tzinfo is UTC
     assert clock.from_datetime(moment) == microseconds
+
+
+def test_no_microsecond_of_the_next_two_centuries_is_lost() -> None:
+    source = random.Random(1)
+    times = [source.randrange(8_589_934_592_000_000) for _ in range(5_000)]
+    assert [clock.from_datetime(clock.to_datetime(time)) for time in times] == times
 
 
 def test_a_datetime_of_another_zone_is_the_same_moment() -> None:

@@ -193,7 +193,8 @@ class _Unwinding:
     """SIGTERM and Ctrl-C as exceptions, for as long as somebody asks for it. Handlers the program has set itself stay."""
 
     def __init__(self) -> None:
-        self.terminated = False
+        self.terminated = False  # SIGTERM has come while somebody asked for it
+        self.interrupted = False  # so has Ctrl-C, and asyncio has made a cancellation of it
         self._cancellations: list[Callable[[], None] | None] = []
         self._replaced: dict[int, Any] = {}
 
@@ -211,11 +212,13 @@ class _Unwinding:
             yield
             return
         if not self._cancellations:
-            self.terminated = False
+            self.terminated = self.interrupted = False
             self._replace(signal.SIGTERM, signal.SIG_DFL, self._on_terminate)
         self._cancellations.append(cancel)
-        if cancel is None:  # asyncio has a way of its own to turn Ctrl-C into a cancellation
+        if cancel is None:
             self._replace(signal.SIGINT, signal.default_int_handler, self._on_interrupt)
+        elif signal.SIGINT not in self._replaced:
+            self._listen_to_asyncio()
         try:
             yield
         finally:
@@ -226,6 +229,18 @@ class _Unwinding:
     def _replace(self, number: int, only_if: Any, handler: Callable[[int, FrameType | None], None]) -> None:
         if signal.getsignal(number) is only_if:
             self._replaced[number] = signal.signal(number, handler)
+
+    def _listen_to_asyncio(self) -> None:
+        """asyncio has a handler of its own, which turns Ctrl-C into a cancellation of its main task; this only notes it."""
+        handler = signal.getsignal(signal.SIGINT)
+        if not callable(handler) or handler is signal.default_int_handler:
+            return
+
+        def note_and_pass_on(number: int, frame: FrameType | None) -> None:
+            self.interrupted = True
+            handler(number, frame)
+
+        self._replace(signal.SIGINT, handler, note_and_pass_on)
 
     def _restore(self) -> None:
         while self._replaced:

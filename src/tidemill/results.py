@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 from typing import Any
 
 from tidemill import serializers, settings, states
-from tidemill.exceptions import FailedRun, MissingResult, SerializationError
+from tidemill.exceptions import FailedRun, MissingResult, SerializationError, StoreFull, StoreReadOnly
 from tidemill.ids import new_id
 from tidemill.states import ResultReference, Unkept
 
@@ -70,13 +71,20 @@ def _write_file(folder: str, data: bytes) -> str:
     """Writes a file whole or not at all, and gives its key."""
     key = new_id()
     path = os.path.join(folder, key)
-    os.makedirs(folder, exist_ok=True)
-    with open(path + ".part", "wb") as file:
-        file.write(data)
-        if settings.current().durability == "power":
-            file.flush()
-            os.fsync(file.fileno())
-    os.replace(path + ".part", path)
+    try:
+        os.makedirs(folder, exist_ok=True)
+        with open(path + ".part", "wb") as file:
+            file.write(data)
+            if settings.current().durability == "power":
+                file.flush()
+                os.fsync(file.fileno())
+        os.replace(path + ".part", path)
+    except OSError as error:
+        kind = StoreFull if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else StoreReadOnly
+        raise kind(
+            f"The result file {path} cannot be written: {error.strerror}. Make room or give this user permission, or set "
+            "TIDEMILL_RESULTS_STORAGE_PATH to another folder."
+        ) from None
     return key
 
 

@@ -10,7 +10,7 @@ import pytest
 from tidemill import flow, task
 
 LIMIT = 0.001
-ROUNDS = 5000
+ROUNDS = 300
 
 
 @task(timeout_seconds=LIMIT)

@@ -45,7 +45,7 @@ def crash_message(error: BaseException) -> str:
     """Why a run ended that neither returned nor failed."""
     if isinstance(error, TerminationSignal) or (_is_cancellation(error) and unwinding_signals.terminated):
         return "Execution was aborted by a termination signal."
-    if isinstance(error, KeyboardInterrupt):
+    if isinstance(error, KeyboardInterrupt) or (_is_cancellation(error) and unwinding_signals.interrupted):
         return "Execution was aborted by an interrupt signal."
     if isinstance(error, SystemExit):
         return "Execution was aborted by Python system exit call."

@@ -58,6 +58,7 @@ class TaskExecution:
         "_context",
         "_created_in",
         "_kwargs",
+        "_timed_out",
         "client",
         "entry",
         "error",
@@ -77,6 +78,7 @@ class TaskExecution:
         self.value: Any = None
         self.error: BaseException | None = None
         self.state: State[Any] | None = None
+        self._timed_out: TaskRunTimeoutError | None = None  # set when this run's own limit has passed
         self._args = args
         self._kwargs = kwargs
         self._create(parameters)
@@ -173,7 +175,8 @@ class TaskExecution:
         try:
             return await self.io.call_within(task.timeout_seconds, task.function, self._args, self._kwargs)
         except TimeLimitReached as reached:
-            raise _timed_out(task.timeout_seconds) from reached.__cause__
+            self._timed_out = TaskRunTimeoutError(f"Task run exceeded timeout of {task.timeout_seconds} seconds")
+            raise self._timed_out from reached.__cause__
 
     async def end_with(self, value: Any) -> None:
         """Ends the run by what the function returned: a value completes it, a state says itself what becomes of it."""
@@ -206,7 +209,7 @@ class TaskExecution:
     async def fail(self, error: Exception) -> bool:
         """Enters Failed with an exception, or AwaitingRetry; says whether the task is to be called again."""
         entry, policy = self.entry, self.task.policy
-        timed_out = isinstance(error, TaskRunTimeoutError) and error.args == _timed_out(self.task.timeout_seconds).args
+        timed_out = error is self._timed_out
         message = str(error) if timed_out else "Task run encountered an exception."
         text = traceback_text(error)
         self.log.error(f"Encountered exception during execution:\n{text}")
@@ -320,7 +323,3 @@ class TaskExecution:
                 f"The result of task {self.task.name!r} is not kept: {kept.reason}. The run goes on; if it is resumed "
                 "later, this task is executed again."
             )
-
-
-def _timed_out(seconds: float | None) -> TaskRunTimeoutError:
-    return TaskRunTimeoutError(f"Task run exceeded timeout of {seconds} seconds")

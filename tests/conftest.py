@@ -77,9 +77,7 @@ class Process(subprocess.Popen[str]):
 
 
 class StartScript(Protocol):
-    def __call__(
-        self, source: str, *args: str, env: Mapping[str, str] | None = None, **popen: Any
-    ) -> Process: ...
+    def __call__(self, source: str, *args: str, env: Mapping[str, str] | None = None, **popen: Any) -> Process: ...
 
 
 class Cli(Protocol):

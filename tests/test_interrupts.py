@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from itertools import count
 from types import FrameType
 from typing import Any
 
@@ -289,15 +290,15 @@ class TestSignals:
     @pytest.mark.parametrize("at", range(12))
     def test_ctrl_c_at_any_line_of_an_inner_shield_waits_for_the_end_of_the_outer(self, at: int) -> None:
         """A commit shields twice, one inside the other; the signal strikes before the at-th line that the inner one runs."""
-        lines, code = 0, {type(shielded).__enter__.__code__, type(shielded).__exit__.__code__}
+        lines, code = count(), {type(shielded).__enter__.__code__, type(shielded).__exit__.__code__}
 
         def trace(frame: FrameType, event: str, _: Any) -> Any:
-            nonlocal lines
-            if frame.f_code in code and event == "line":
-                if lines == at:
-                    signal.raise_signal(signal.SIGINT)
-                lines += 1
-            return trace if frame.f_code in code else None
+            if frame.f_code not in code:
+                return None
+            if event == "line" and next(lines) == at:
+                handler: Any = signal.getsignal(signal.SIGINT)
+                handler(signal.SIGINT, frame)
+            return trace
 
         reached = False
         before = sys.gettrace()

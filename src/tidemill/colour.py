@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Coroutine
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from tidemill.interrupts import Limit, LimitPassed, time_limit
+from tidemill.interrupts import Limit, LimitPassed, call_within
 
 if TYPE_CHECKING:
     import asyncio
@@ -69,7 +70,10 @@ class IO(Protocol):
 
 
 class TimeLimitReached(Exception):
-    """A call took longer than it may."""
+    """A call took longer than it may; `where` is the traceback of the place where it was interrupted."""
+
+    def __init__(self, where: TracebackType | None = None) -> None:
+        self.where = where
 
 
 class StoppedIteration(Exception):
@@ -89,17 +93,16 @@ class BlockingIO:
             raise StoppedIteration(error) from error
 
     async def call_within(self, seconds: float, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        limit: Limit | None = None
+        mine = Limit(seconds)
         try:
-            with time_limit(seconds) as limit:
-                value = fn(*args, **kwargs)
+            value = call_within(mine, fn, args, kwargs)
         except StopIteration as error:
             raise StoppedIteration(error) from error
         except LimitPassed as passing:
-            if passing.limit is not limit:
+            if passing.limit is not mine:
                 raise
-            raise TimeLimitReached from passing
-        if limit.passed:
+            raise TimeLimitReached(passing.__traceback__) from None
+        if mine.passed:
             raise TimeLimitReached
         return value
 
@@ -134,7 +137,7 @@ class AsyncIO:
         except TimeoutError as error:
             if not limit.expired():
                 raise
-            raise TimeLimitReached from error
+            raise TimeLimitReached(error.__cause__.__traceback__ if error.__cause__ else None) from None
         deadline = limit.when()
         if deadline is not None and asyncio.get_running_loop().time() >= deadline:
             raise TimeLimitReached

@@ -39,35 +39,56 @@ class Limit:
         self.seconds = seconds
         self.deadline = monotonic() + seconds
         self.thread = get_ident()
-        self.open = True
         self.raised = False
+        self._open = True
+        self._guard = threading.Lock()
 
     @property
     def passed(self) -> bool:
         return monotonic() >= self.deadline
 
+    def close(self) -> None:
+        """From now on nothing is raised for this limit. What has been raised on another thread may still arrive: here."""
+        with self._guard:
+            self._open = False
 
-@contextmanager
-def time_limit(seconds: float) -> Generator[Limit]:
-    """Interrupts the block after `seconds`, as far as Python allows on this thread, with `LimitPassed` (whose `limit` is
-    the one given here: an outer limit passes through)."""
-    limit = Limit(seconds)
+    def raise_once(self, how: Callable[[Limit], None]) -> bool:
+        """Calls `how` unless the limit has been closed; False if the limit is being closed at this moment."""
+        if not self._guard.acquire(blocking=False):
+            return False
+        try:
+            if self._open:
+                self.raised = True
+                how(self)
+        finally:
+            self._guard.release()
+        return True
+
+
+def call_within(limit: Limit, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """Calls a function, interrupted when the limit passes, as far as Python allows on this thread.
+
+    Raises:
+        LimitPassed: with the limit that passed: this one, or one around it.
+    """
     on_main_thread = threading.current_thread() is threading.main_thread()
-    enter, leave = (_alarms.add, _alarms.remove) if on_main_thread else (_watchdog.add, _watchdog.remove)
-    enter(limit)
+    watch = _alarms if on_main_thread else _watchdog
     try:
-        yield limit
+        try:
+            watch.add(limit)
+            return fn(*args, **kwargs)
+        finally:
+            limit.close()
     finally:
-        limit.open = False
-        leave(limit)
+        watch.remove(limit)
 
 
 class _Shield:
-    """`with shielded:` keeps interruptions out of the block, on the thread that runs it."""
+    """`with shielded:` keeps interruptions out of a block, on the thread that runs it; they are raised at its end."""
 
     def __init__(self) -> None:
         self.depth: dict[int, int] = {}
-        self.held_back: list[BaseException] = []
+        self._held_back: list[BaseException] = []
 
     def __enter__(self) -> None:
         thread = get_ident()
@@ -78,15 +99,31 @@ class _Shield:
         depth = self.depth.pop(thread) - 1
         if depth:
             self.depth[thread] = depth
-        elif self.held_back and threading.current_thread() is threading.main_thread():
-            raise self.held_back.pop()
+        else:
+            self.raise_held_back()
+
+    @contextmanager
+    def lifted(self) -> Generator[None]:
+        """Lets interruptions into a part of the block that can stand them, such as a long wait."""
+        thread = get_ident()
+        depth = self.depth.pop(thread, 0)
+        try:
+            self.raise_held_back()
+            yield
+        finally:
+            if depth:
+                self.depth[thread] = depth
+
+    def raise_held_back(self) -> None:
+        if self._held_back and threading.current_thread() is threading.main_thread():
+            raise self._held_back.pop()
 
     def raise_or_hold_back(self, error: BaseException) -> None:
         """For signal handlers: a second interruption does not wait for the block to end."""
-        if get_ident() in self.depth and not self.held_back:
-            self.held_back.append(error)
+        if get_ident() in self.depth and not self._held_back:
+            self._held_back.append(error)
             return
-        self.held_back.clear()
+        self._held_back.clear()
         raise error
 
 
@@ -124,13 +161,12 @@ class _Alarms:
         signal.setitimer(signal.ITIMER_REAL, rest)
 
     def _ring(self, number: int, frame: FrameType | None) -> None:
-        passed = [limit for limit in self._limits if limit.open and not limit.raised and limit.passed]
-        if passed and get_ident() not in shielded.depth:
-            limit = passed[0]  # the outermost: its end is also the end of those inside it
-            limit.raised = True
+        try:
+            for limit in self._limits:  # the outermost first: its end is also the end of those inside it
+                if limit.passed and not limit.raised and get_ident() not in shielded.depth:
+                    limit.raise_once(_raise_here)
+        finally:
             self._set_timer()
-            raise _passing(limit)
-        self._set_timer()
 
 
 class _Watchdog:
@@ -151,9 +187,7 @@ class _Watchdog:
             self._changed.notify()
 
     def remove(self, limit: Limit) -> None:
-        with self._changed:
-            if limit.raised:
-                _raise_in(limit.thread, None)  # takes back what has not arrived yet
+        """Nothing to do: a closed limit is dropped when its time has come."""
 
     def _watch(self) -> None:
         with self._changed:
@@ -163,30 +197,26 @@ class _Watchdog:
                     self._changed.wait(rest)
                     continue
                 _, _, limit = heappop(self._limits)
-                if not limit.open:
-                    continue
-                if limit.thread in shielded.depth:
+                if limit.thread in shielded.depth or not limit.raise_once(_raise_there):
                     heappush(self._limits, (monotonic() + _RETRY_SECONDS, next(self._order), limit))
-                    continue
-                limit.raised = True
-                _raise_in(limit.thread, type("LimitPassed", (LimitPassed,), {"limit": limit}))
 
 
 _alarms = _Alarms()
 _watchdog = _Watchdog()
 
 
-def _passing(limit: Limit) -> LimitPassed:
+def _raise_here(limit: Limit) -> None:
     error = LimitPassed(f"time limit of {limit.seconds} seconds")
     error.limit = limit
-    return error
+    raise error
 
 
-def _raise_in(thread: int, kind: type[BaseException] | None) -> None:
-    """Raises an exception in another thread at its next bytecode; None takes one back that has not arrived."""
+def _raise_there(limit: Limit) -> None:
+    """Raises in the limit's thread, at its next bytecode."""
     import ctypes
 
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(kind) if kind else None)
+    kind = type("LimitPassed", (LimitPassed,), {"limit": limit})
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(limit.thread), ctypes.py_object(kind))
 
 
 class _Unwinding:

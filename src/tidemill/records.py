@@ -194,7 +194,6 @@ class TaskRunEntry(msgspec.Struct, eq=False, gc=False):
     input_hash: str | None = None
     cache_key: str | None = None
     result: ResultReference | None = None
-    recorded: bool = True  # False while it waits in the recorder's buffer
 
 
 # A line as it is recorded: flow run id, task run id, level, time in microseconds, logger, message.

@@ -4,7 +4,8 @@ import logging
 
 import pytest
 
-from tidemill import flow, get_run_logger
+from tidemill import flow, get_run_logger, tags, task
+from tidemill.states import Completed
 
 LONG = 10_000_000
 
@@ -79,6 +80,24 @@ def test_a_terminal_that_cannot_show_it_stops_nothing_and_the_record_is_right(ru
     assert "said printed \u2603" in messages
     assert sum("alone" in message for message in messages) == 2
     assert any(message.startswith("said zero") and message.endswith("byte") for message in messages)
+
+
+@pytest.mark.parametrize("text", ["\ud800 alone", "zero\x00byte", "line\nline", "\x1b[31mred"], ids=ascii)
+def test_text_that_is_no_text_goes_everywhere_and_stops_nothing(recorded, text):
+    @task(tags=[text], description=text, version=text, task_run_name=text)
+    def below():
+        return text
+
+    @flow(description=text, version=text, flow_run_name=text)
+    def talking(parameter):
+        assert below() == text
+        with tags(text):
+            assert below(return_state=True).result() == text
+        return Completed(message=text, data=text)
+
+    assert talking(text) == text
+    assert recorded.flow_run()["state_type"] == "COMPLETED"
+    assert [run["state_type"] for run in recorded.task_runs()] == ["COMPLETED"] * 2
 
 
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])

@@ -1,5 +1,7 @@
 """What a call gives: the function's value, its exception, or its state."""
 
+import functools
+
 import pytest
 
 from tidemill import Flow, State, Task, flow, task
@@ -137,6 +139,23 @@ def test_arguments_arrive_as_in_a_plain_call(colour, decorator, args, kwargs, ex
     assert colour.run(every, *args, **kwargs) == expected
 
 
+def test_parameters_may_have_the_names_that_the_engine_uses(colour, decorator):
+    @decorator
+    @colour.paint
+    async def every(**given):
+        return given
+
+    @decorator
+    @colour.paint
+    async def some(fn, task, flow, args, kwargs, io, state, parameters):
+        return fn, task, flow, args, kwargs, io, state, parameters
+
+    given = {"self": 1, "fn": 2, "task": 3, "args": 4, "kwargs": 5, "receiver": 6, "cls": 7}
+    assert colour.run(every, **given) == given
+    names = ("fn", "task", "flow", "args", "kwargs", "io", "state", "parameters")
+    assert colour.run(some, **{name: name for name in names}) == names
+
+
 def test_mutable_arguments_are_passed_not_copied(colour, decorator):
     @decorator
     @colour.paint
@@ -176,5 +195,17 @@ def test_calls_in_a_row_are_runs_of_their_own(colour, decorator, recorded):
     assert {run["state_type"] for run in runs} == {"COMPLETED"}
 
 
-def test_a_lambda_and_a_callable_object_can_be_decorated(decorator):
-    assert decorator(name="lambda")(lambda x: x + 1)(1) == 2
+class AddOne:
+    def __call__(self, x):
+        return x + 1
+
+
+@pytest.mark.parametrize(
+    "add_one",
+    [lambda x: x + 1, AddOne(), functools.partial(lambda y, x: x + y, 1), (1).__add__, functools.cache(AddOne())],
+    ids=["lambda", "object", "partial", "builtin", "cached"],
+)
+def test_whatever_can_be_called_can_be_decorated(decorator, add_one, recorded):
+    assert decorator(name="add one")(add_one)(1) == 2
+    (run,) = recorded.flow_runs() or recorded.task_runs()
+    assert run["state_type"] == "COMPLETED"

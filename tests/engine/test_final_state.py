@@ -4,7 +4,7 @@ import pytest
 
 from tidemill import flow, task
 from tidemill.exceptions import CancelledRun, CrashedRun, FailedRun, UnfinishedRun
-from tidemill.states import Cancelled, Completed, Crashed, Failed, Pending
+from tidemill.states import Cancelled, Completed, Crashed, Failed, Paused, Pending, Running
 
 
 def finish(colour, value, **call):
@@ -116,6 +116,12 @@ def test_states_made_by_hand_are_judged_together_when_there_are_several(colour):
 def test_a_state_that_is_not_final_gives_no_value(colour):
     with pytest.raises(UnfinishedRun):
         finish(colour, [Completed(), Pending()])
+
+
+@pytest.mark.parametrize("made", [Pending, Running, Paused], ids=lambda made: made.__name__)
+def test_a_flow_that_returns_a_state_that_is_not_final_ends_all_the_same(colour, made, recorded):
+    finish(colour, made(), return_state=True)
+    assert recorded.flow_run()["end_time"] is not None
 
 
 def test_states_mixed_with_values_are_a_value(colour):

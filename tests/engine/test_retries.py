@@ -218,6 +218,9 @@ def test_a_flow_that_is_tried_again_runs_its_body_again(colour, recorded):
         {"retries": 1, "retry_jitter_factor": -0.1},
         {"timeout_seconds": -1},
         {"timeout_seconds": "soon"},
+        {"timeout_seconds": float("nan")},
+        {"retries": 1, "retry_delay_seconds": "soon"},
+        {"retries": 1, "retry_delay_seconds": float("nan")},
     ],
     ids=str,
 )

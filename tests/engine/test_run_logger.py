@@ -126,6 +126,19 @@ def test_a_thread_of_the_run_logs_to_the_run(recorded):
     assert [line["message"] for line in said(recorded)] == ["said from a thread"]
 
 
+def test_a_thread_without_context_logs_to_the_only_flow_run_there_is(recorded):
+    @flow
+    def parent():
+        thread = threading.Thread(target=lambda: get_run_logger().info("said from a thread"))
+        thread.start()
+        thread.join()
+        return 1
+
+    parent()
+    (line,) = said(recorded)
+    assert line["flow_run_id"] == recorded.flow_run()["id"]
+
+
 def test_a_logger_taken_along_still_works_in_a_thread_without_context(recorded):
     @flow
     def parent():

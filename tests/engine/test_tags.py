@@ -59,6 +59,17 @@ def test_a_flow_run_carries_the_tags_of_the_context_and_passes_them_on(colour, r
     assert recorded.flow_run()["tags"] == ["outside"]
 
 
+def test_a_flow_may_have_tags_of_its_own(colour, recorded):
+    @flow(tags=["b", "a"])
+    @colour.paint
+    async def tagged():
+        return sorted(flow_run.tags)
+
+    with tags("c"):
+        assert colour.run(tagged) == ["a", "b", "c"]
+    assert sorted(recorded.flow_run()["tags"]) == ["a", "b", "c"]
+
+
 @pytest.mark.parametrize("wrong", ["abc", 5], ids=repr)
 def test_tags_that_are_no_list_are_refused_where_they_are_given(wrong):
     with pytest.raises(DefinitionError, match="tags"):

@@ -64,9 +64,7 @@ SIGNALS = {signal.SIGINT: ("interrupt", {-2, 130}), signal.SIGTERM: ("terminat",
 def script(colour, where):
     body, outer = WHERE[where]
     words = (
-        {"call": "await ", "wait": "await asyncio.sleep(600)"}
-        if colour == "async"
-        else {"call": "", "wait": "time.sleep(600)"}
+        {"call": "await ", "wait": "await asyncio.sleep(600)"} if colour == "async" else {"call": "", "wait": "time.sleep(600)"}
     )
     return (ASYNC if colour == "async" else PLAIN).format(body=body.format(**words), outer=outer.format(**words))
 
@@ -217,11 +215,7 @@ def test_sys_exit_is_a_crash_and_keeps_its_code(run_script, cli, colour):
 
     {call}
     """
-    words = (
-        {"prefix": "async ", "call": "asyncio.run(leaving())"}
-        if colour == "async"
-        else {"prefix": "", "call": "leaving()"}
-    )
+    words = {"prefix": "async ", "call": "asyncio.run(leaving())"} if colour == "async" else {"prefix": "", "call": "leaving()"}
     done = run_script(source.format(**words))
     assert done.returncode == 7, done.stderr
     assert done.stdout.startswith("hook ")

@@ -43,9 +43,7 @@ def test_nothing_is_needed_of_the_machine(run_script, home):
 
 
 def test_without_a_setting_the_home_is_in_the_users_home(run_script, tmp_path):
-    done = run_script(
-        "import os\nos.environ.pop('TIDEMILL_HOME')\n" + FIRST_RUN, env={"HOME": str(tmp_path / "somebody")}
-    )
+    done = run_script("import os\nos.environ.pop('TIDEMILL_HOME')\n" + FIRST_RUN, env={"HOME": str(tmp_path / "somebody")})
     assert (done.returncode, done.stdout) == (0, "2\n"), done.stderr
     assert [path.name for path in (tmp_path / "somebody").rglob("tidemill.db")] == ["tidemill.db"]
 

@@ -194,6 +194,17 @@ def test_a_limit_reached_while_the_code_cleans_up_lets_it_clean_up():
     assert seen == ["cleaned up"]
 
 
+def test_the_log_shows_where_the_code_was_and_none_of_our_frames(recorded):
+    @task(timeout_seconds=0.1)
+    def limited():
+        threading.Event().wait()
+
+    limited(return_state=True)
+    (told,) = (log["message"] for log in recorded.logs() if log["message"].startswith("Encountered exception"))
+    assert "in limited" in told
+    assert "/tidemill/engine/" not in told
+
+
 def test_a_timeout_error_of_the_users_own_is_an_ordinary_failure():
     @task(timeout_seconds=600)
     def own():
@@ -214,6 +225,17 @@ class TestAsync:
         assert (state.name, state.is_failed()) == ("TimedOut", True)
         with pytest.raises(TimeoutError):
             asyncio.run(self.value_of(limited))
+
+    def test_a_plain_task_in_an_async_flow_is_interrupted(self):
+        @task(timeout_seconds=0.1)
+        def limited():
+            threading.Event().wait()
+
+        @flow
+        async def parent():
+            return limited(return_state=True).name, "went on"
+
+        assert asyncio.run(parent()) == ("TimedOut", "went on")
 
     def test_nested_limits(self):
         @task(timeout_seconds=0.1)

@@ -115,10 +115,7 @@ def test_6_errors(cells, comparable):
     assert error(cell).evalue.startswith("Invalid URL 'foo'")
     lines = comparable(stream(cell, "stderr"))
     assert "ERROR | Task run 'call_api-ded10bed-0' - Encountered exception during execution:" in lines
-    assert (
-        "ERROR | Task run 'call_api-ded10bed-0' - Finished in state Failed('Task run encountered an exception.')"
-        in lines
-    )
+    assert "ERROR | Task run 'call_api-ded10bed-0' - Finished in state Failed('Task run encountered an exception.')" in lines
     assert "ERROR | Flow run 'flow-run-1' - Finished in state Failed('Flow run encountered an exception.')" in lines
     assert not [line for line in lines if "/tidemill/" in line]
     assert re.match(
@@ -131,16 +128,13 @@ def test_8_data_between_tasks(cells, fact):
     assert stream(cells["two tasks"], "stdout").splitlines() == [
         "200",
         fact["fact"],
-        f"[Completed(message=None, type=COMPLETED, result={fact!r}), "
-        "Completed(message=None, type=COMPLETED, result=None)]",
+        f"[Completed(message=None, type=COMPLETED, result={fact!r}), Completed(message=None, type=COMPLETED, result=None)]",
     ]
 
 
 def test_11_async_in_a_cell(cells, comparable, fact):
     assert shown(cells["async"]) == repr(fact)
-    assert comparable(stream(cells["async"], "stderr"))[-1] == (
-        "INFO | Flow run 'flow-run-1' - Finished in state Completed()"
-    )
+    assert comparable(stream(cells["async"], "stderr"))[-1] == ("INFO | Flow run 'flow-run-1' - Finished in state Completed()")
     assert error(cells["asyncio.run"]).ename == "RuntimeError"
     assert "cannot be called from a running event loop" in error(cells["asyncio.run"]).evalue
 

@@ -138,10 +138,7 @@ def test_6_errors(run_script, cli, programs, comparable):
     assert not [line for line in logged if "/tidemill/" in line], "none of our frames"
     assert logged[-1].startswith("requests.exceptions.MissingSchema: Invalid URL 'foo'")
     assert lines[ended + 1] == "ERROR | Flow run 'flow-run-1' - Encountered exception during execution:"
-    assert (
-        "ERROR | Flow run 'flow-run-1' - Finished in state Failed('Flow run encountered an exception.')"
-        in lines[ended:]
-    )
+    assert "ERROR | Flow run 'flow-run-1' - Finished in state Failed('Flow run encountered an exception.')" in lines[ended:]
     (run,), (task_run,) = cli("flow-run", "ls", "--json"), cli("task-run", "ls", "--json")
     assert (run["state_type"], run["state"]["message"]) == ("FAILED", "Flow run encountered an exception.")
     assert (task_run["state_type"], task_run["state"]["message"]) == ("FAILED", "Task run encountered an exception.")
@@ -186,8 +183,7 @@ def test_8_data_between_tasks(run_script, cli, cat_facts, programs, comparable, 
     assert done.stdout.splitlines() == [
         "200",
         fact["fact"],
-        f"[Completed(message=None, type=COMPLETED, result={fact!r}), "
-        "Completed(message=None, type=COMPLETED, result=None)]",
+        f"[Completed(message=None, type=COMPLETED, result={fact!r}), Completed(message=None, type=COMPLETED, result=None)]",
     ], done.stderr
     assert comparable(done.stderr) == [
         "INFO | tidemill.engine - Created flow run 'flow-run-1' for flow 'api-flow'",

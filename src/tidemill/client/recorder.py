@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from tidemill.interrupts import shielded
 from tidemill.records import Batch, LogEntry, TaskRunEntry
 
 # Above this many waiting entries whoever adds one commits first: memory stays bounded however fast runs are made.
@@ -43,7 +42,7 @@ class Recorder:
         self._write = write
         self._most_waiting = _RELAXED_BATCH if relaxed else _BACK_PRESSURE
         self._issued = 0
-        self._task_runs: list[TaskRunEntry] = []
+        self._task_runs: dict[str, TaskRunEntry] = {}
         self._logs: list[LogEntry] = []
 
     @property
@@ -56,11 +55,9 @@ class Recorder:
 
         An entry that waits already is not added again: the commit takes its newest progress.
         """
-        if entry.recorded:
-            entry.recorded = False
-            self._task_runs.append(entry)
-            if len(self._task_runs) > self._most_waiting:
-                self.flush()
+        self._task_runs[entry.id] = entry
+        if len(self._task_runs) > self._most_waiting:
+            self.flush()
         return self._ticket()
 
     def put_logs(self, entries: Sequence[LogEntry]) -> None:
@@ -111,25 +108,29 @@ class Recorder:
         return ticket
 
     def _write_out(self) -> None:
-        with shielded:
-            self._write_all()
-
-    def _write_all(self) -> None:
         upto = self._issued
-        # Others may append meanwhile: what is taken is the front of the lists, and only once it is written is it removed.
-        task_runs = self._task_runs[:]
+        # Others may add meanwhile. An entry is taken out before its progress is read: who makes progress after that puts it
+        # in again. Of the lines, those taken are the front of the list, removed once they are written.
+        task_runs = self._take_task_runs()
         logs = self._logs[:]
         if task_runs or logs:
-            for entry in task_runs:
-                entry.recorded = True  # before it is read: progress made from now on adds the entry anew
             try:
                 refused = self._write(Batch(task_runs, logs, self.leases))
             except BaseException:
                 for entry in task_runs:
-                    entry.recorded = False
+                    self._task_runs.setdefault(entry.id, entry)
                 raise
-            del self._task_runs[: len(task_runs)]
             del self._logs[: len(logs)]
             if refused:
                 self.refused.update(refused)
         self.committed = max(self.committed, upto)
+
+    def _take_task_runs(self) -> list[TaskRunEntry]:
+        taken: list[TaskRunEntry] = []
+        waiting = self._task_runs
+        for _ in range(len(waiting)):
+            try:
+                taken.append(waiting.pop(next(iter(waiting))))
+            except (StopIteration, RuntimeError):  # another thread added one between the two steps; it is for the next commit
+                break
+        return taken

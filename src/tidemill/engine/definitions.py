@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from itertools import count
-from typing import Any, ClassVar, TypeVar, cast
+from typing import Any, ClassVar, Generic, TypeVar, cast
 
 import msgspec
 
@@ -22,9 +22,25 @@ from tidemill.exceptions import DefinitionError, ReservedArgumentError
 from tidemill.records import RunPolicy
 
 D = TypeVar("D", bound="Definition")
+T = TypeVar("T")
 
 _NO_RECEIVER = object()
 _RESERVED_PARAMETERS = frozenset({"return_state", "wait_for"})
+
+
+class _computed_once(Generic[T]):
+    """An attribute computed when it is first asked for. `functools.cached_property` has a lock until Python 3.12, in which a
+    forked child can hang."""
+
+    def __init__(self, compute: Callable[[Any], T]) -> None:
+        self._compute = compute
+        self._name = compute.__name__
+        self.__doc__ = compute.__doc__
+
+    def __get__(self, instance: Any, owner: type) -> T:
+        value = self._compute(instance)
+        instance.__dict__[self._name] = value
+        return value
 
 
 class Definition:
@@ -57,7 +73,7 @@ class Definition:
         functools.update_wrapper(self, self.function)  # type: ignore[arg-type]
         self._refuse_reserved_parameters()
 
-    @functools.cached_property
+    @_computed_once
     def version(self) -> str | None:
         """The version given, or for a flow the md5 of its source file."""
         given = self.options.get("version")
@@ -69,7 +85,7 @@ class Definition:
         except (OSError, TypeError):
             return None
 
-    @functools.cached_property
+    @_computed_once
     def entrypoint(self) -> str | None:
         """Where the function is to be found again: `path/to/file.py:name`, or `module:name` without a file."""
         try:
@@ -78,7 +94,7 @@ class Definition:
             place = self.module
         return f"{place}:{self.qualname}"
 
-    @functools.cached_property
+    @_computed_once
     def signature(self) -> Signature:
         return Signature(self.function, self.name, bound=self._takes_receiver())
 

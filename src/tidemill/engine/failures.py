@@ -84,7 +84,7 @@ def _hide_our_frames(summary: traceback.TracebackException) -> None:
             continue
         seen.add(id(one))
         users = [frame for frame in one.stack if not frame.filename.startswith(_OUR_FOLDER)]
-        one.stack = traceback.StackSummary.from_list(users or list(one.stack))
+        one.stack = traceback.StackSummary.from_list(users)
         pending += [one.__cause__, one.__context__, *(getattr(one, "exceptions", None) or ())]
 
 

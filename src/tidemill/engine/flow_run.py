@@ -20,7 +20,15 @@ from tidemill.engine.failures import crash_message, error_summary, room_to_recov
 from tidemill.engine.final_state import state_from_return
 from tidemill.engine.hooks import OPTION_OF_TYPE, call_hooks
 from tidemill.engine.subflows import ParentTaskRun
-from tidemill.exceptions import FencedRun, FlowRunTimeoutError, OrchestrationError, ParameterTypeError, StoreError
+from tidemill.exceptions import (
+    DefinitionError,
+    FencedRun,
+    FlowRunTimeoutError,
+    ObjectNotFound,
+    OrchestrationError,
+    ParameterTypeError,
+    StoreError,
+)
 from tidemill.ids import new_id
 from tidemill.interrupts import unwinding_signals
 from tidemill.logs import engine_log, flow_run_log
@@ -86,16 +94,16 @@ class FlowExecution:
                 around.enter_context(unwinding_signals(self._cancel))
                 around.enter_context(root_flow_run(self.context))
             around.enter_context(running(self.context))
-            problem = self._check_parameters()
-            await self._create(problem)
-            if problem is None:
-                await self._execute()
+            await self._execute()
 
     async def _execute(self) -> None:
         try:
-            await self._call_hooks(self._now)
-            await self._run_attempts()
-        except (FencedRun, StoreError):
+            problem = self._check_parameters()
+            await self._create(problem)
+            if problem is None:
+                await self._call_hooks(self._now)
+                await self._run_attempts()
+        except (OrchestrationError, StoreError, DefinitionError):
             raise
         except RecursionError as error:  # it was the engine that ran out of stack
             if self.state is not None:
@@ -197,8 +205,7 @@ class FlowExecution:
 
     def _timed_out(self, reached: TimeLimitReached) -> State[Any]:
         message = f"Flow run exceeded timeout of {self.flow.timeout_seconds} seconds"
-        error = FlowRunTimeoutError(message)
-        error.__cause__ = reached.__cause__
+        error = FlowRunTimeoutError(message).with_traceback(reached.where)
         return self._log_error(TimedOut(message=message, data=error), error)
 
     def _failed(self, error: Exception) -> State[Any]:
@@ -275,7 +282,10 @@ class FlowExecution:
         state.state_details = details
         line = f"Finished in state {state}"
         noted = log.note(logging.ERROR, line)
-        verdict = await self.client.propose_flow_run_state(self.context.id, state, self.context.attempt)
+        try:
+            verdict = await self.client.propose_flow_run_state(self.context.id, state, self.context.attempt)
+        except ObjectNotFound:  # it was interrupted before it was recorded
+            return
         if verdict.status == "ACCEPT":
             self._end(state, error)
             log.show(noted, logging.ERROR, line)

@@ -35,6 +35,7 @@ from tidemill.states import (
     PENDING,
     RUNNING,
     SCHEDULED,
+    TERMINAL_TYPES,
     State,
     StateDetails,
     StateType,
@@ -129,9 +130,18 @@ class TaskExecution:
         try:
             await self._run()
         except RecursionError as error:
-            if self.state is None:  # it was the engine that ran out of stack
-                with room_to_recover(error):
-                    await self.fail_for_good(error)
+            if self._has_ended:
+                raise
+            with room_to_recover(error):  # it was the engine that ran out of stack
+                await self.fail_for_good(error)
+        except BaseException as error:
+            if not self._has_ended:
+                await self.crash(error)
+            raise
+
+    @property
+    def _has_ended(self) -> bool:
+        return self.entry.progress.type in TERMINAL_TYPES
 
     async def _run(self) -> None:
         await self.begin()
@@ -144,9 +154,6 @@ class TaskExecution:
                 with room_to_recover(error):
                     if await self.fail(error.error if isinstance(error, StoppedIteration) else error):
                         continue
-            except BaseException as error:
-                await self.crash(error)
-                raise
             else:
                 await self.end_with(value)
             return
@@ -176,7 +183,7 @@ class TaskExecution:
             return await self.io.call_within(task.timeout_seconds, task.function, self._args, self._kwargs)
         except TimeLimitReached as reached:
             self._timed_out = TaskRunTimeoutError(f"Task run exceeded timeout of {task.timeout_seconds} seconds")
-            raise self._timed_out from reached.__cause__
+            raise self._timed_out.with_traceback(reached.where) from None
 
     async def end_with(self, value: Any) -> None:
         """Ends the run by what the function returned: a value completes it, a state says itself what becomes of it."""

@@ -10,6 +10,8 @@ from __future__ import annotations
 import fcntl
 import os
 
+from tidemill.interrupts import shielded
+
 
 class FileLock:
     """An exclusive lock on the file at `path`, held by one process at a time."""
@@ -20,10 +22,20 @@ class FileLock:
     def acquire(self, wait: bool = True) -> bool:
         """Takes the lock; without `wait`, answers False at once if another process has it."""
         try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            return False
+            if not wait:
+                return False
+            self._wait()
         return True
+
+    def _wait(self) -> None:
+        try:
+            with shielded.lifted():
+                fcntl.flock(self._fd, fcntl.LOCK_EX)
+        except BaseException:  # an interruption, perhaps at the very moment when the lock was given
+            self.release()
+            raise
 
     def release(self) -> None:
         fcntl.flock(self._fd, fcntl.LOCK_UN)

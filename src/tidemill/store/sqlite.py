@@ -24,6 +24,7 @@ _PAGE_SIZE = 2048
 _CHECKPOINT_PAGES = 2048
 # Only foreign programs can make us wait here: our own writers queue on the file lock.
 _FOREIGN_WRITER_TIMEOUT_MS = 60_000
+_WAIT_SLICE_SECONDS = 0.1
 _NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "fuse.sshfs", "fuse.s3fs"})
 
 
@@ -52,18 +53,20 @@ class SqliteDatabase:
         return apsw.sqlite_lib_version()
 
     def enter(self, wait: bool = True) -> bool:
-        """Keeps every other writer, of this process and of others, out until `leave`. Re-entrant."""
-        if not self._thread_lock.acquire(blocking=wait):
-            return False
+        """Keeps every other writer, of this process and of others, out until `leave`; without `wait`, answers False at once
+        if one is in. Re-entrant. Inside, the thread is shielded from interruptions; while it waits, it is not."""
+        shielded.__enter__()
+        locked = False
         try:
-            if self._depth == 0 and not self._open_queue().acquire(wait):
-                self._thread_lock.release()
-                return False
-            self._depth += 1
+            locked = self._lock_out_threads(wait)
+            if locked and (self._depth > 0 or self._open_queue().acquire(wait)):
+                self._depth += 1
+                return True
         except BaseException:
-            self._thread_lock.release()
+            self._stay_out(locked)
             raise
-        return True
+        self._stay_out(locked)
+        return False
 
     def leave(self) -> None:
         self._depth -= 1
@@ -71,7 +74,20 @@ class SqliteDatabase:
             if self._depth == 0 and self._queue is not None:
                 self._queue.release()
         finally:
+            self._stay_out(locked=True)
+
+    def _lock_out_threads(self, wait: bool) -> bool:
+        while not self._thread_lock.acquire(timeout=_WAIT_SLICE_SECONDS if wait else 0):
+            if not wait:
+                return False
+            with shielded.lifted():  # raises what came while we waited
+                pass
+        return True
+
+    def _stay_out(self, locked: bool) -> None:
+        if locked:
             self._thread_lock.release()
+        shielded.__exit__()
 
     def transaction(self) -> Transaction:
         """A write transaction, as a context manager: gives the function that executes statements, commits at the end of the
@@ -235,7 +251,6 @@ class Transaction:
 
     def __enter__(self) -> Callable[..., Any]:
         self._database.enter()
-        shielded.__enter__()
         try:
             self.connection = self._database.connect()
             self.connection.execute("BEGIN IMMEDIATE")
@@ -264,7 +279,6 @@ class Transaction:
                 raise explained(error, self._database.path) from None
         finally:
             self._database.leave()
-            shielded.__exit__()
 
 
 _open_databases: weakref.WeakSet[SqliteDatabase] = weakref.WeakSet()

@@ -33,14 +33,14 @@ SHARED = fresh("a text that is shared")
 SHARED_LIST = [1, 2]
 
 EQUAL: dict[str, Callable[[], tuple[Any, Any]]] = {
-    "sets in any order": lambda: ({"a", "b", "c", "d"}, {"d", "c", "b", "a"}),
+    "sets in any order": lambda: ({0, 8}, {8, 0}),  # two numbers with one place in the table: the first gets it
     "sets of tuples": lambda: ({(1, "a"), (2, "b")}, {(2, fresh("b")), (1, fresh("a"))}),
     "dicts in any order": lambda: ({"a": 1, "b": 2}, {"b": 2, "a": 1}),
     "a shared text in a list": lambda: ([SHARED, SHARED], [SHARED, fresh(SHARED)]),
     "a shared list in a dict": lambda: ({"a": SHARED_LIST, "b": SHARED_LIST}, {"a": [1, 2], "b": [1, 2]}),
     "a shared text in an object": lambda: (Leaf(SHARED, SHARED), Leaf(SHARED, fresh(SHARED))),
     "a text in an object that is also an attribute's name": lambda: (Leaf("name"), Leaf(fresh("name"))),
-    "a set in an object": lambda: (Leaf({"a", "b", "c", "d"}), Leaf({"d", "c", "b", "a"})),
+    "a set in an object": lambda: (Leaf({0, 8}), Leaf({8, 0})),
     "dates": lambda: (datetime(2024, 5, 1, tzinfo=UTC), datetime(2024, 5, 1, tzinfo=UTC)),
 }
 

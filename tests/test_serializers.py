@@ -73,7 +73,7 @@ PLAIN = {
     "empty list": [],
     "dict": {"b": 1, "a": {"": [True]}},
     "empty dict": {},
-    "a hundred parts": list(range(99)),
+    "many parts": list(range(40)),
 }
 
 OTHER = {

@@ -1,0 +1,310 @@
+"""A function's parameters: bound as Python binds them, checked against annotations, recorded as JSON whatever they are."""
+
+import inspect
+import json
+import math
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from enum import Enum
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+from unittest.mock import MagicMock
+
+import pytest
+from pydantic import BaseModel, Field
+
+from tidemill.engine.parameters import Signature, as_json, stand_in
+from tidemill.exceptions import ParameterTypeError
+
+if TYPE_CHECKING:
+    from nowhere import Nothing
+
+
+def both_kinds(a, /, b, c=3, *rest, d, e=5, **more): ...
+
+
+def positional_only(a, b=2, /): ...
+
+
+def keyword_only(*, a, b=2): ...
+
+
+def only_stars(*args, **kwargs): ...
+
+
+def odd_defaults(a=math.nan, b=inspect.Parameter.empty, c=..., _default_0=7): ...
+
+
+def nothing(): ...
+
+
+class Mean:
+    """Compares equal to nothing, and says so loudly."""
+
+    def __eq__(self, other):
+        raise RuntimeError("do not compare me")
+
+    __hash__ = None
+
+
+CALLS = [
+    (both_kinds, (1, 2), {"d": 4}),
+    (both_kinds, (1,), {"b": 2, "d": 4}),
+    (both_kinds, (1, 2, 3, 4, 5), {"d": 6, "e": 7, "f": 8}),
+    (both_kinds, (1, 2), {"d": 4, "a": 9}),
+    (positional_only, (1,), {}),
+    (positional_only, (1, 3), {}),
+    (keyword_only, (), {"a": 1}),
+    (keyword_only, (), {"b": 1, "a": 2}),
+    (only_stars, (), {}),
+    (only_stars, (1, 2), {"x": 3}),
+    (odd_defaults, (), {}),
+    (odd_defaults, (1,), {"_default_0": 2}),
+    (nothing, (), {}),
+    (lambda x: x, (1,), {}),
+]
+
+WRONG_CALLS = [
+    (both_kinds, (), {}),
+    (both_kinds, (1, 2), {}),
+    (positional_only, (), {"a": 1}),
+    (positional_only, (1, 2, 3), {}),
+    (keyword_only, (1,), {}),
+    (keyword_only, (), {"a": 1, "c": 2}),
+    (nothing, (1,), {}),
+    (nothing, (), {"x": 1}),
+]
+
+
+@pytest.mark.parametrize(("fn", "args", "kwargs"), CALLS)
+def test_a_call_is_bound_as_python_binds_it(fn, args, kwargs):
+    expected = inspect.signature(fn).bind(*args, **kwargs)
+    expected.apply_defaults()
+    bound, receiver = Signature(fn, "f", bound=False).bind(args, kwargs)
+    assert list(bound) == list(expected.arguments)
+    assert all(one is other or one == other for one, other in zip(bound.values(), expected.arguments.values(), strict=True))
+    assert receiver is None
+
+
+@pytest.mark.parametrize(("fn", "args", "kwargs"), WRONG_CALLS)
+def test_a_wrong_call_raises_pythons_own_error(fn, args, kwargs):
+    with pytest.raises(TypeError) as pythons:
+        fn(*args, **kwargs)
+    with pytest.raises(TypeError) as ours:
+        Signature(fn, "f", bound=False).bind(args, kwargs)
+    assert str(ours.value) == str(pythons.value)
+
+
+@pytest.mark.parametrize(("fn", "args", "kwargs"), CALLS)
+def test_what_was_bound_gives_the_same_call_again(fn, args, kwargs):
+    signature = Signature(fn, "f", bound=False)
+    bound, _ = signature.bind(args, kwargs)
+    again, _ = signature.bind(*signature.arguments(bound))
+    assert list(again) == list(bound)
+    assert all(one is other or one == other for one, other in zip(again.values(), bound.values(), strict=True))
+
+
+def test_the_receiver_of_a_method_is_kept_apart():
+    class Thing:
+        def method(self, x, y=2): ...
+
+    thing = Thing()
+    signature = Signature(Thing.method, "method", bound=True)
+    bound, receiver = signature.bind((thing, 1), {})
+    assert (bound, receiver) == ({"x": 1, "y": 2}, thing)
+    assert signature.arguments(bound, receiver) == ([thing, 1, 2], {})
+
+
+def test_defaults_are_the_objects_themselves():
+    shared = []
+
+    def collects(x=shared): ...
+
+    assert Signature(collects, "f", bound=False).bind((), {})[0]["x"] is shared
+
+
+@pytest.mark.parametrize("name", ["class", "lambda", "not a name", "<lambda>", "None"])
+def test_a_function_may_have_any_name(name):
+    def function(x): ...
+
+    function.__name__ = function.__qualname__ = name
+    signature = Signature(function, name, bound=False)
+    assert signature.bind((1,), {}) == ({"x": 1}, None)
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'x'"):
+        signature.bind((), {})
+
+
+class Model(BaseModel):
+    n: int
+
+
+class Plain:
+    pass
+
+
+def annotated(
+    number: int = 0,
+    ratio: float = 0.0,
+    text: str = "",
+    day: date = date(2024, 1, 1),
+    model: Model | None = None,
+    choice: Literal["a", "b"] = "a",
+    small: Annotated[int, Field(lt=10)] = 0,
+    plain: Plain | None = None,
+    unknown: "Nothing" = None,
+    anything: Any = None,
+    *more: int,
+    **named: float,
+): ...
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"number": "42"}, {"number": 42}),
+        ({"number": 42}, {"number": 42}),
+        ({"ratio": 1}, {"ratio": 1.0}),
+        ({"day": "2024-05-01"}, {"day": date(2024, 5, 1)}),
+        ({"model": {"n": "1"}}, {"model": Model(n=1)}),
+        ({"choice": "b"}, {"choice": "b"}),
+        ({"anything": Mean}, {"anything": Mean}),
+    ],
+)
+def test_values_are_coerced_to_their_annotations(given, expected):
+    assert Signature(annotated, "f", bound=False).check(given) == expected
+
+
+def test_variadic_parameters_are_coerced_one_by_one():
+    signature = Signature(annotated, "f", bound=False)
+    bound, _ = signature.bind((1, 2.0, "", date(2024, 1, 1), None, "a", 0, None, None, None, "7", 8), {"x": "1.5"})
+    checked = signature.check(bound)
+    assert (checked["more"], checked["named"]) == ((7, 8), {"x": 1.5})
+
+
+def test_the_given_parameters_are_not_changed():
+    given = {"number": "42", "text": "x"}
+    Signature(annotated, "f", bound=False).check(given)
+    assert given == {"number": "42", "text": "x"}
+
+
+def test_nothing_to_coerce_gives_the_same_parameters():
+    given = {"number": 1, "anything": []}
+    assert Signature(annotated, "f", bound=False).check(given) is given
+
+
+def test_every_problem_is_named_with_its_place_and_reason():
+    given = {"number": "many", "choice": "c", "small": 10, "model": {"n": "x"}, "plain": "no", "text": "fine"}
+    with pytest.raises(ParameterTypeError) as caught:
+        Signature(annotated, "my-flow", bound=False).check(given)
+    first, *problems = str(caught.value).splitlines()
+    assert first == "Flow run received invalid parameters for flow 'my-flow':"
+    assert [problem.split(":")[0] for problem in problems] == [" - number", " - choice", " - small", " - model.n", " - plain"]
+
+
+def test_a_default_that_does_not_fit_is_not_checked():
+    def odd(x: int = None): ...  # type: ignore[assignment]
+
+    assert Signature(odd, "f", bound=False).check({"x": None}) == {"x": None}
+
+
+def test_annotations_that_cannot_be_resolved_are_left_out():
+    assert Signature(annotated, "f", bound=False).check({"unknown": 42}) == {"unknown": 42}
+
+
+class Colour(Enum):
+    RED = "red"
+
+
+@dataclass
+class Point:
+    x: Any
+
+
+class Cannot:
+    """Breaks whoever looks at it too closely."""
+
+    def __init__(self, where):
+        self.where = where
+
+    def __getattr__(self, name):
+        if self.__dict__.get("where") == "attributes":
+            raise RuntimeError("not even looked at")
+        raise AttributeError(name)
+
+    def __repr__(self):
+        if self.where == "repr":
+            raise RuntimeError("not shown")
+        return "<Cannot>"
+
+
+class Broken(BaseModel):
+    n: int
+
+    def model_dump(self, **_):
+        raise KeyError("n")
+
+
+RECURSIVE = {}
+RECURSIVE["self"] = RECURSIVE
+
+
+@pytest.mark.parametrize(
+    ("value", "recorded"),
+    [
+        (42, 42),
+        ("ü", "ü"),
+        ([1, (2, {"a": None})], [1, [2, {"a": None}]]),
+        (datetime(2024, 5, 1, tzinfo=UTC), "2024-05-01T00:00:00Z"),
+        (Decimal("1.10"), "1.10"),
+        (Colour.RED, "red"),
+        (Point(1), {"x": 1}),
+        (Model(n=1), {"n": 1}),
+        ([Model(n=1)], [{"n": 1}]),
+        (PurePosixPath("/a"), "PurePosixPath('/a')"),
+        (Plain, "<class '" + __name__ + ".Plain'>"),
+        (Cannot("nothing"), "<Cannot>"),
+        (Cannot("repr"), "Cannot object"),
+        (2**100, 2**100),
+    ],
+    ids=str,
+)
+def test_parameters_are_recorded_as_json_or_as_a_readable_stand_in(value, recorded):
+    assert json.loads(as_json({"x": value, "y": 1})) == {"x": recorded, "y": 1}
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: "\ud800",
+        lambda: {"\ud800": 1},
+        lambda: math.nan,
+        lambda: RECURSIVE,
+        lambda: MagicMock(),
+        lambda: Broken(n=1),
+        lambda: Cannot("attributes"),
+        lambda: {(1, 2): 3},
+        lambda: {1, "a", None},
+        lambda: b"\xff",
+        lambda: Point(Point(object())),
+        lambda: dataclass(type("Hollow", (), {"__annotations__": {"x": int}})).__new__,
+        lambda: (x for x in "abc"),
+    ],
+)
+def test_no_parameter_is_so_odd_that_it_cannot_be_recorded_and_the_others_are_not_touched(make):
+    recorded = json.loads(as_json({"x": make(), "y": [1]}))
+    assert list(recorded) == ["x", "y"]
+    assert recorded["y"] == [1]
+
+
+def test_a_parameter_that_is_too_large_has_a_stand_in_and_the_others_do_not():
+    recorded = json.loads(as_json({"x": "a" * 1_000_000, "y": [1]}))
+    assert len(recorded["x"]) < 300
+    assert recorded["y"] == [1]
+
+
+@pytest.mark.parametrize(("length", "cut"), [(198, False), (199, True), (1_000_000, True)])
+def test_a_stand_in_is_short(length, cut):
+    text = stand_in("a" * length)
+    assert text.endswith("...") is cut
+    assert len(text) <= 203

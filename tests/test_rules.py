@@ -1,0 +1,244 @@
+"""When a run may change its state: each rule by a table, and the decision they make together."""
+
+from dataclasses import replace
+from itertools import product
+from typing import Any
+
+import pytest
+
+from tidemill import clock, rules
+from tidemill.exceptions import IllegalTransition
+from tidemill.rules import Abort, Accept, Facts, Reject, Wait, check_transition, decide
+from tidemill.states import (
+    ALLOWED_TRANSITIONS,
+    AwaitingRetry,
+    Completed,
+    Failed,
+    Pending,
+    Retrying,
+    Running,
+    Scheduled,
+    State,
+    StateType,
+    TimedOut,
+)
+
+(SCHEDULED, PENDING, RUNNING, COMPLETED, FAILED, CANCELLED, CRASHED, PAUSED, CANCELLING) = StateType
+TERMINAL = (COMPLETED, FAILED, CANCELLED, CRASHED)
+NOW = 1_000_000_000
+
+
+def facts(current: StateType | None, **known: Any) -> Facts:
+    return Facts(current=current, now=NOW, **known)
+
+
+def proposed(type: StateType, **more: Any) -> State[Any]:
+    return State(type=type, **more)
+
+
+def with_transition(state: State[Any], transition: str | None) -> State[Any]:
+    state.state_details.transition_id = transition
+    return state
+
+
+@pytest.mark.parametrize("type", StateType)
+def test_a_stale_attempt_is_told_to_stop_whatever_it_wants(type: StateType) -> None:
+    stale = facts(RUNNING, attempt_is_current=False)
+    assert rules.fence_stale_attempts(proposed(type), stale) == Abort("Another attempt of this run has taken over.")
+    assert rules.fence_stale_attempts(proposed(type), replace(stale, attempt_is_current=True)) is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "made", "rejected"),
+    [("a", "a", True), ("a", "b", False), ("a", None, False), (None, "a", False), (None, None, False)],
+)
+def test_a_transition_is_made_once(asked: str | None, made: str | None, rejected: bool) -> None:
+    decision = rules.prevent_duplicate_transitions(with_transition(Running(), asked), facts(PENDING, transition_id=made))
+    assert (decision == Reject(None, "This transition has been made already.")) is rejected
+    assert rejected or decision is None
+
+
+@pytest.mark.parametrize(("current", "type"), [*product(TERMINAL, (CANCELLING, PAUSED, CRASHED))])
+def test_a_run_that_has_ended_cannot_be_stopped(current: StateType, type: StateType) -> None:
+    assert rules.handle_terminal_states(proposed(type), facts(current)) == Abort("This run has already ended.")
+
+
+@pytest.mark.parametrize("type", [SCHEDULED, PENDING, RUNNING, COMPLETED, FAILED, CANCELLED])
+def test_a_completed_run_whose_result_is_kept_stays_completed(type: StateType) -> None:
+    decision = rules.handle_terminal_states(proposed(type), facts(COMPLETED, result_kept=True))
+    assert decision == Reject(None, "Run is already COMPLETED.")
+
+
+@pytest.mark.parametrize(("current", "kept"), [(COMPLETED, False), (FAILED, True), (CRASHED, True), (CANCELLED, True)])
+def test_any_other_run_that_has_ended_may_begin_again(current: StateType, kept: bool) -> None:
+    assert rules.handle_terminal_states(Running(), facts(current, result_kept=kept)) is None
+
+
+@pytest.mark.parametrize(("deployed", "answer"), [(False, Abort), (True, type(None))])
+def test_only_a_deployed_run_that_has_ended_can_be_scheduled_again(deployed: bool, answer: type) -> None:
+    assert isinstance(rules.handle_terminal_states(Scheduled(), facts(FAILED, deployed=deployed)), answer)
+
+
+@pytest.mark.parametrize("current", [None, SCHEDULED, PENDING, RUNNING, PAUSED, CANCELLING])
+def test_a_run_that_has_not_ended_is_no_business_of_that_rule(current: StateType | None) -> None:
+    assert all(rules.handle_terminal_states(proposed(type), facts(current)) is None for type in StateType)
+
+
+@pytest.mark.parametrize("type", StateType)
+def test_a_run_that_is_being_cancelled_can_only_be_cancelled(type: StateType) -> None:
+    decision = rules.enforce_cancelling_to_cancelled(proposed(type), facts(CANCELLING))
+    if type in (CANCELLED, CANCELLING):
+        assert decision is None
+    else:
+        assert isinstance(decision, Reject)
+        assert decision.state is None
+    assert rules.enforce_cancelling_to_cancelled(proposed(type), facts(RUNNING)) is None
+
+
+@pytest.mark.parametrize("current", [None, *StateType])
+def test_a_run_that_somebody_has_taken_up_is_not_taken_up_twice(current: StateType | None) -> None:
+    decision = rules.prevent_pending_transitions(Pending(), facts(current))
+    if current in (PENDING, RUNNING, CANCELLING, CANCELLED):
+        assert decision == Abort(f"This run is in a {current.value} state and cannot transition to a PENDING state.")
+    else:
+        assert decision is None
+
+
+def test_a_pending_run_may_say_more_precisely_what_it_waits_for() -> None:
+    assert rules.prevent_pending_transitions(Pending(name="NotReady"), facts(PENDING)) is None
+    assert isinstance(rules.prevent_pending_transitions(Pending(name="NotReady"), facts(RUNNING)), Abort)
+
+
+@pytest.mark.parametrize(
+    ("current", "type", "scheduled", "delay"),
+    [
+        (SCHEDULED, RUNNING, NOW + 2_500_000, 2.5),
+        (PENDING, RUNNING, NOW + 1, 0.000_001),
+        (SCHEDULED, RUNNING, NOW, None),
+        (SCHEDULED, RUNNING, NOW - 1, None),
+        (SCHEDULED, RUNNING, None, None),
+        (SCHEDULED, PENDING, NOW + 1, None),
+        (RUNNING, RUNNING, NOW + 1, None),
+        (PAUSED, RUNNING, NOW + 1, None),
+        (FAILED, RUNNING, NOW + 1, None),
+    ],
+)
+def test_a_run_waits_for_its_time(current: StateType, type: StateType, scheduled: int | None, delay: float | None) -> None:
+    decision = rules.wait_for_scheduled_time(proposed(type), facts(current, scheduled_time=scheduled))
+    assert decision == (None if delay is None else Wait(delay, "Scheduled time is in the future"))
+
+
+@pytest.mark.parametrize(
+    ("current", "type", "run_count", "retries", "retriable", "again"),
+    [
+        (RUNNING, FAILED, 1, 1, True, True),
+        (RUNNING, FAILED, 3, 3, True, True),
+        (RUNNING, FAILED, 2, 1, True, False),
+        (RUNNING, FAILED, 1, 0, True, False),
+        (RUNNING, FAILED, 1, 1, False, False),
+        (RUNNING, CRASHED, 1, 1, True, False),
+        (RUNNING, CANCELLED, 1, 1, True, False),
+        (PENDING, FAILED, 1, 1, True, False),
+    ],
+)
+def test_a_run_that_failed_is_tried_again_as_often_as_it_may(
+    current: StateType, type: StateType, run_count: int, retries: int, retriable: bool, again: bool
+) -> None:
+    known = facts(current, run_count=run_count, retries=retries, retriable=retriable, retry_delay=60)
+    before = clock.now()
+    decision = rules.retry_failed_runs(proposed(type, message="why"), known)
+    if not again:
+        assert decision is None
+        return
+    assert isinstance(decision, Reject)
+    assert decision.state is not None
+    assert (decision.state.name, decision.state.message) == ("AwaitingRetry", "why")
+    when = decision.state.state_details.scheduled_time
+    assert when is not None
+    assert before + 60_000_000 <= clock.from_datetime(when) <= clock.now() + 60_000_000
+
+
+@pytest.mark.parametrize(
+    ("state", "current", "run_count", "name"),
+    [
+        (Running(), FAILED, 1, "Retrying"),
+        (Running(), SCHEDULED, 2, "Retrying"),
+        (Running(), PENDING, 0, "Running"),
+        (Running(), PAUSED, 1, "Running"),
+        (Running(name="Warming up"), FAILED, 1, "Warming up"),
+        (Completed(), RUNNING, 1, "Completed"),
+    ],
+)
+def test_a_run_that_runs_again_says_so(state: State[Any], current: StateType, run_count: int, name: str) -> None:
+    assert rules.name_reruns(state, facts(current, run_count=run_count)) is None
+    assert state.name == name
+
+
+class TestDecide:
+    def test_what_no_rule_minds_is_accepted_as_it_is(self) -> None:
+        state = TimedOut(message="x")
+        assert decide(state, facts(RUNNING, run_count=1)) == Accept(state)
+
+    def test_without_rules_the_table_of_transitions_decides(self) -> None:
+        accepted = {
+            (current, type)
+            for current, type in product(ALLOWED_TRANSITIONS, StateType)
+            if isinstance(decide(proposed(type), facts(current), rules=()), Accept)
+        }
+        assert accepted == {(current, type) for current, types in ALLOWED_TRANSITIONS.items() for type in types}
+
+    def test_no_rule_lets_a_run_go_where_the_table_does_not(self) -> None:
+        for current, type in product(ALLOWED_TRANSITIONS, StateType):
+            decision = decide(proposed(type), facts(current))
+            written = decision.state if isinstance(decision, Accept | Reject) else None
+            assert written is None or written.type in ALLOWED_TRANSITIONS[current]
+
+    def test_a_transition_that_is_not_allowed_names_both_ends(self) -> None:
+        assert decide(Failed(), facts(COMPLETED)) == Abort("A run cannot go from COMPLETED to FAILED.")
+
+    def test_a_stale_attempt_learns_nothing_else(self) -> None:
+        stale = facts(COMPLETED, attempt_is_current=False, result_kept=True, transition_id="a")
+        assert decide(with_transition(Running(), "a"), stale) == Abort("Another attempt of this run has taken over.")
+
+    def test_a_retry_is_decided_before_the_failure_is_written(self) -> None:
+        decision = decide(Failed(), facts(RUNNING, run_count=1, retries=1))
+        assert isinstance(decision, Reject)
+        assert decision.state is not None
+        assert decision.state.is_scheduled()
+
+    def test_the_retry_then_waits_and_runs_under_its_name(self) -> None:
+        waiting = facts(SCHEDULED, run_count=1, scheduled_time=NOW + 1_000_000)
+        assert decide(Running(), waiting) == Wait(1.0, "Scheduled time is in the future")
+        decision = decide(Running(), replace(waiting, now=NOW + 1_000_000))
+        assert isinstance(decision, Accept)
+        assert decision.state.name == Retrying().name
+
+    def test_the_life_of_a_run_that_is_cancelled(self) -> None:
+        assert isinstance(decide(proposed(CANCELLING), facts(RUNNING)), Accept)
+        assert isinstance(decide(Completed(), facts(CANCELLING)), Reject)
+        assert isinstance(decide(AwaitingRetry(), facts(CANCELLING)), Reject)
+        assert isinstance(decide(proposed(CANCELLED), facts(CANCELLING)), Accept)
+        assert isinstance(decide(proposed(CANCELLED), facts(CANCELLED)), Accept)
+        assert isinstance(decide(proposed(CANCELLING), facts(CANCELLED)), Abort)
+
+
+class TestCheckTransition:
+    STORY = (
+        ("PENDING", None, None, 1_714_564_800_000_000),
+        ("RUNNING", "Retrying", None, 1_714_564_801_500_000),
+        ("COMPLETED", None, "done", 1_714_564_802_000_000),
+    )
+
+    def test_a_transition_that_is_allowed_passes(self) -> None:
+        check_transition("task run 'x'", self.STORY[:2], COMPLETED)
+        check_transition("task run 'x'", (), PENDING)
+
+    def test_one_that_is_not_is_an_error_with_the_runs_story(self) -> None:
+        with pytest.raises(IllegalTransition) as caught:
+            check_transition("task run 'add_one-3c3112ef-0'", self.STORY, FAILED)
+        assert str(caught.value).splitlines() == [
+            "The task run 'add_one-3c3112ef-0' cannot go from COMPLETED to FAILED. Its story so far:",
+            "  2024-05-01T12:00:00+00:00  Pending",
+            "  2024-05-01T12:00:01.500000+00:00  Retrying",
+            "  2024-05-01T12:00:02+00:00  Completed",
+        ]

@@ -45,6 +45,7 @@ def _python(side: Side, folder: Path) -> str:
 
 def _say(side: Side, source: str, folder: Path) -> str:
     environment = side.environment(folder / "asked")
-    return subprocess.run(
-        [side.python, "-c", source], env=environment, check=True, capture_output=True, text=True
-    ).stdout.strip()
+    done = subprocess.run([side.python, "-c", source], env=environment, check=False, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise SystemExit(f"{side.name} cannot be imported by {side.python}:\n{done.stderr}")
+    return done.stdout.strip()

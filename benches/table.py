@@ -39,7 +39,10 @@ def cell(row: Row, side: Side, repeats: Sequence[Readings], probes: dict[str, Pr
 def _detail(values: list[Any]) -> str:
     if not values or values[0] is None:
         return ""
-    return values[0] or "none" if isinstance(values[0], str) else figure(statistics.median(values))
+    if isinstance(values[0], str):
+        return values[0] or "none"
+    middle = statistics.median(values)
+    return figure(int(middle) if middle == int(middle) else middle)
 
 
 def figure(value: float | None) -> str:

@@ -18,7 +18,18 @@ PACKAGE = Path(__file__).parents[1] / "src" / "tidemill"
 
 # From the ground up: a room imports from its own row and from lower ones.
 ROWS: dict[str, set[str]] = {
-    "GROUND": {"exceptions", "clock", "ids", "settings", "profiles", "colour", "serializers", "fingerprints", "interrupts"},
+    "GROUND": {
+        "exceptions",
+        "clock",
+        "ids",
+        "settings",
+        "profiles",
+        "colour",
+        "serializers",
+        "fingerprints",
+        "interrupts",
+        "texts",
+    },
     "MODEL": {"states", "records", "filters", "schedules", "rules"},
     "KEEP": {"store", "orchestration"},
     "DOOR": {"client"},
@@ -48,7 +59,7 @@ IO_ALLOWED = {
     "clock": {"time"},
     "colour": {"asyncio", "concurrent", "time"},
     "ids": {"time"},
-    "interrupts": {"ctypes", "signal", "time"},
+    "interrupts": {"ctypes", "os", "signal", "time"},
     "serializers": {"io"},
     "profiles": {"os", "pathlib", "tomllib", "open"},
     "settings": {"os", "pathlib", "tomllib", "open"},

@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 import hashlib
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, cast
 
 from tidemill.serializers import dump_pickle
 
 _ATOMS = frozenset({int, str, float, bool, bytes, type(None)})
+_NAMED = (type, FunctionType, BuiltinFunctionType, MethodType, ModuleType)
+_LENGTH = 32
 
 
 def fingerprint(value: Any) -> str:
     """32 hex digits that identify the value.
 
-    Containers are walked, so that neither the order of a set nor the sharing of objects matters; leaves of other types
-    are pickled.
+    Containers are walked, and objects are taken apart as pickle does it, so that neither the order of a set or dict nor the
+    sharing of objects matters. Functions and classes are identified as pickle identifies them.
 
     Raises:
         SerializationError: some part of the value cannot be pickled.
+        RecursionError: the value is too deep.
     """
-    digest = hashlib.sha256()
-    _feed(digest, value)
-    return digest.hexdigest()[:32]
+    return _digest(value, ()).hex()[:_LENGTH]
 
 
 def fingerprint_of_atoms(values: dict[str, Any]) -> str:
     """The same for a dict of numbers and short texts, the inputs of most calls, at a fraction of the cost: the text of such
     a dict tells it from others."""
-    return hashlib.sha256(repr(values).encode(errors="surrogatepass")).hexdigest()[:32]
+    return hashlib.sha256(repr(values).encode(errors="surrogatepass")).hexdigest()[:_LENGTH]
 
 
 def is_atom(value: Any) -> bool:
@@ -35,23 +37,38 @@ def is_atom(value: Any) -> bool:
     return type(value) in _ATOMS
 
 
-def _feed(digest: Any, value: Any) -> None:
+def _digest(value: Any, around: tuple[int, ...]) -> bytes:
+    """The digest of a value; `around` are the ids of the objects it is part of, to see circles."""
     kind = type(value)  # pyright: ignore[reportUnknownVariableType]
+    digest = hashlib.sha256(f"{kind.__module__}.{kind.__qualname__}:".encode())
     if kind in _ATOMS:
-        digest.update(f"{kind.__name__}:{value!r};".encode(errors="surrogatepass"))
-    elif kind is list or kind is tuple:
-        digest.update(f"{kind.__name__}[{len(value)};".encode())
-        for member in value:
-            _feed(digest, member)
-    elif kind is dict:
-        digest.update(f"dict[{len(value)};".encode())
-        for key, member in cast("dict[Any, Any]", value).items():
-            _feed(digest, key)
-            _feed(digest, member)
-    elif kind is set or kind is frozenset:
-        digest.update(f"{kind.__name__}[{len(value)};".encode())
-        for text in sorted(fingerprint(member) for member in value):
-            digest.update(text.encode())
-    else:
-        digest.update(f"{kind.__module__}.{kind.__qualname__};".encode())
-        digest.update(dump_pickle(value))
+        digest.update(repr(value).encode(errors="surrogatepass"))
+        return digest.digest()
+    if id(value) in around:
+        digest.update(f"circle {len(around) - around.index(id(value))}".encode())
+        return digest.digest()
+    for part in _parts(kind, value, (*around, id(value))):
+        digest.update(part)
+    return digest.digest()
+
+
+def _parts(kind: Any, value: Any, around: tuple[int, ...]) -> list[bytes]:
+    if kind is list or kind is tuple:
+        return [_digest(member, around) for member in value]
+    if kind is set or kind is frozenset:
+        return sorted(_digest(member, around) for member in value)
+    if kind is dict:
+        pairs = cast("dict[Any, Any]", value).items()
+        return sorted(_digest(key, around) + _digest(member, around) for key, member in pairs)
+    if isinstance(value, _NAMED):
+        return [dump_pickle(value)]
+    try:
+        reduced = value.__reduce_ex__(4)
+    except Exception:  # not to be taken apart; perhaps cloudpickle can
+        return [dump_pickle(value)]
+    if isinstance(reduced, str):
+        return [reduced.encode()]
+    make, arguments, *rest = reduced
+    state, *items = (*rest, None, None, None)[:3]
+    members = [None if each is None else list(each) for each in items]
+    return [_digest(part, around) for part in (make, arguments, state, *members)]

@@ -70,6 +70,7 @@ class Flow(FlowDefinition, Generic[P, R_co]):
     @overload
     def __call__(  # pyright: ignore[reportGeneralTypeIssues, reportOverlappingOverload]
         self: Flow[P, Coroutine[Any, Any, T]],
+        /,
         *args: P.args,
         return_state: Literal[True],  # type: ignore[valid-type]
         **kwargs: P.kwargs,
@@ -78,15 +79,16 @@ class Flow(FlowDefinition, Generic[P, R_co]):
     @overload
     def __call__(  # pyright: ignore[reportGeneralTypeIssues]
         self: Flow[P, T],
+        /,
         *args: P.args,
         return_state: Literal[True],  # type: ignore[valid-type]
         **kwargs: P.kwargs,
     ) -> State[T]: ...
 
     @overload
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
 
-    def __call__(self, *args: Any, return_state: bool = False, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, return_state: bool = False, **kwargs: Any) -> Any:
         """Executes the function as a flow run, and returns its value or raises its exception.
 
         A flow that returns None is judged by its task runs and subflow runs, and gives the list of their states.

@@ -34,7 +34,10 @@ def is_id(text: str) -> bool:
 
 def to_bytes(identifier: str) -> bytes:
     """The 16 bytes of an id. Raises ValueError for anything else."""
-    return bytes.fromhex(identifier.replace("-", ""))
+    raw = bytes.fromhex(identifier.replace("-", ""))
+    if len(raw) != 16:
+        raise ValueError(f"{identifier!r} is no id.")
+    return raw
 
 
 def from_bytes(raw: bytes) -> str:

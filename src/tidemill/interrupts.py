@@ -10,6 +10,7 @@ its end.
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Generator
@@ -203,6 +204,16 @@ class _Watchdog:
 
 _alarms = _Alarms()
 _watchdog = _Watchdog()
+
+
+def _after_fork() -> None:
+    """In a forked child there is one thread, and no timer."""
+    global _watchdog
+    _watchdog = _Watchdog()
+    shielded.depth.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def _raise_here(limit: Limit) -> None:

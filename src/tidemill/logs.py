@@ -15,6 +15,7 @@ from typing import Any, TextIO
 
 from tidemill import clock, settings
 from tidemill.client.recorder import Recorder
+from tidemill.texts import storable
 
 _LEVEL_COLOURS = {logging.WARNING: "\x1b[33m", logging.ERROR: "\x1b[31m", logging.CRITICAL: "\x1b[1;31m"}
 _LONGEST_MARK = 40
@@ -223,10 +224,3 @@ def _fit(message: str) -> str:
         room = max(limit - _LONGEST_MARK, 0)
         message = f"{message[:room]}... [{len(message) - room:,} characters cut]"
     return storable(message)
-
-
-def storable(text: str) -> str:
-    """The text with whatever cannot be written as UTF-8 (lone surrogates) shown as escapes."""
-    if text.isascii():
-        return text
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")

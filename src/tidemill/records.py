@@ -22,6 +22,7 @@ from tidemill.states import (
     StateDetails,
     StateType,
 )
+from tidemill.texts import storable
 
 
 class Flow(msgspec.Struct, kw_only=True):
@@ -161,6 +162,7 @@ class Progress(msgspec.Struct, frozen=True, gc=False):
     def then(self, type: StateType, name: str | None, message: str | None, time: int) -> Progress:
         """The progress after one more state. Times never decrease, whatever the clock does."""
         before, _, _, began = self.history[-1]
+        name, message = name and storable(name), message and storable(message)
         time = max(time, began)
         running = type is RUNNING
         return Progress(

@@ -220,15 +220,15 @@ def error_of(state: State[Any]) -> BaseException:
     data = resolve(state.data) if not isinstance(state.data, Unkept) else state.data.reason
     if isinstance(data, BaseException):
         return data
-    if isinstance(data, State):
-        return error_of(cast("State[Any]", data))
-    for inner in states_in(data):
+    for inner in [cast("State[Any]", data)] if isinstance(data, State) else states_in(data):
         if not inner.is_completed():
-            return error_of(inner) if inner.is_final() else _unfinished(inner)
+            return error_of(inner)
+    if not state.is_final():
+        return _unfinished(state)
     message = state.message or (data if isinstance(data, str) else None)
     if message is None and state.state_details.error is not None:
         message = state.state_details.error.message
-    return _ERRORS[state.type](message or f"The run ended in state {state}.")
+    return _ERRORS.get(state.type, FailedRun)(message or f"The run ended in state {state}.")
 
 
 def states_in(data: Any) -> list[State[Any]]:

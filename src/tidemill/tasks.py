@@ -76,6 +76,7 @@ class Task(TaskDefinition, Generic[P, R_co]):
     @overload
     def __call__(  # pyright: ignore[reportGeneralTypeIssues, reportOverlappingOverload]
         self: Task[P, Coroutine[Any, Any, T]],
+        /,
         *args: P.args,
         return_state: Literal[True],  # type: ignore[valid-type]
         **kwargs: P.kwargs,
@@ -84,15 +85,16 @@ class Task(TaskDefinition, Generic[P, R_co]):
     @overload
     def __call__(  # pyright: ignore[reportGeneralTypeIssues]
         self: Task[P, T],
+        /,
         *args: P.args,
         return_state: Literal[True],  # type: ignore[valid-type]
         **kwargs: P.kwargs,
     ) -> State[T]: ...
 
     @overload
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
 
-    def __call__(self, *args: Any, return_state: bool = False, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, return_state: bool = False, **kwargs: Any) -> Any:
         """Executes the function as a task run, and returns its value or raises its exception.
 
         Args:

@@ -43,7 +43,7 @@ class Colour:
         value = fn(*args, **kwargs)
         return await value if self.is_async else value
 
-    def run(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def run(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Calls a flow or task from the test."""
         if not self.is_async:
             return fn(*args, **kwargs)

@@ -2,6 +2,7 @@
 
 import gc
 import json
+import pickle
 import weakref
 
 import pytest
@@ -91,13 +92,6 @@ def test_a_state_leads_to_its_run(tracked):
     assert tracked.sources_in([state]) == ["run"]
 
 
-def test_an_argument_that_holds_itself_is_looked_through_once(tracked):
-    value = [Thing()]
-    value.append(value)
-    tracked.add(value[0], "run")
-    assert tracked.sources_in(value) == ["run"]
-
-
 def test_a_result_is_not_kept_alive_where_it_need_not_be(tracked):
     value = Thing()
     gone = weakref.ref(value)
@@ -154,7 +148,9 @@ def test_the_task_run_around_is_a_parent():
 
 @pytest.mark.parametrize("names", [(), ("x",), ("y", "x"), ("x", "y")])
 def test_inputs_that_come_from_no_run_are_empty_lists_in_their_order(names):
-    assert task_inputs(dict.fromkeys(names, 1), NOTHING_TRACKED, None) == json.dumps(dict.fromkeys(names, [])).replace(" ", "")
+    assert task_inputs(dict.fromkeys(names, 1), NOTHING_TRACKED, None) == json.dumps({name: [] for name in names}).replace(
+        " ", ""
+    )
 
 
 DIFFERENT = [
@@ -169,7 +165,7 @@ def test_different_inputs_have_different_hashes():
 
 @pytest.mark.parametrize("parameters", DIFFERENT, ids=lambda parameters: repr(parameters)[:30])
 def test_equal_inputs_have_equal_hashes(parameters):
-    again = json.loads(json.dumps(parameters)) if "(" not in repr(parameters) and "b'" not in repr(parameters) else parameters
+    again = pickle.loads(pickle.dumps(parameters))
     assert input_hash(parameters, TrackedResults()) == input_hash(again, TrackedResults())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from tidemill.client.recorder import Recorder
 from tidemill.exceptions import StoreError
@@ -28,7 +29,10 @@ class Pulse:
         self._beat = interval / 2
         self._renew_seconds = renew_seconds
         self._next_renewal = 0.0
-        self._something_to_do = threading.Event()
+        # Taken while there is nothing to do, and given back to wake the thread. Not an Event: a signal handler that records
+        # while the same thread is inside `Event.set` would wait for itself.
+        self._bell = threading.Lock()
+        self._bell.acquire()
         self._thread: threading.Thread | None = None
         self._stopped = False
         recorder.wake = self._wake
@@ -42,7 +46,7 @@ class Pulse:
 
     def stop(self) -> None:
         self._stopped = True
-        self._something_to_do.set()
+        self._ring()
 
     def _wake(self) -> None:
         self._recorder.wake = None
@@ -50,7 +54,11 @@ class Pulse:
             self._thread = threading.Thread(target=self._run, name="tidemill-pulse", daemon=True)
             self._thread.start()
         else:
-            self._something_to_do.set()
+            self._ring()
+
+    def _ring(self) -> None:
+        with suppress(RuntimeError):  # it has been rung already
+            self._bell.release()
 
     def _run(self) -> None:
         while not self._stopped:
@@ -75,8 +83,8 @@ class Pulse:
             self._sleep_until_needed()
 
     def _sleep_until_needed(self) -> None:
-        self._something_to_do.clear()
         self._recorder.wake = self._wake
         if not self._recorder.waiting:  # else something was added between the last look and the line above
-            self._something_to_do.wait(self._next_renewal - time.monotonic() if self.renewing else None)
+            rest = max(0.0, self._next_renewal - time.monotonic()) if self.renewing else -1
+            self._bell.acquire(timeout=min(rest, threading.TIMEOUT_MAX))
         self._recorder.wake = None

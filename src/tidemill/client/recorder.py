@@ -22,6 +22,9 @@ class Section(Protocol):
 
     def leave(self) -> None: ...
 
+    @property
+    def busy(self) -> bool: ...
+
 
 class Recorder:
     """The buffer of one process.
@@ -80,7 +83,9 @@ class Recorder:
         """Makes everything durable that was added before the call."""
         self._section.enter(wait=True)
         try:
-            self._write_out()
+            # What a signal handler or finalizer records in the middle of a commit is written by the next one.
+            if not self._section.busy:
+                self._write_out()
         finally:
             self._section.leave()
 

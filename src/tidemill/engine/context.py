@@ -16,6 +16,7 @@ from tidemill.exceptions import MissingContextError
 from tidemill.logs import RunLog, RunLogger, flow_run_log
 from tidemill.records import FlowRun, TaskRun, TaskRunEntry
 from tidemill.states import State
+from tidemill.texts import storable
 
 
 class FlowRunContext:
@@ -176,7 +177,9 @@ def tags(*names: str) -> Generator[set[str]]:
             my_flow()
         ```
     """
-    merged = tuple(dict.fromkeys((*_tags.get(), *names)))
+    if not all(isinstance(name, str) for name in names):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"tags() takes texts, as in tags('nightly', 'eu'), not {names!r}.")
+    merged = tuple(dict.fromkeys((*_tags.get(), *map(storable, names))))
     token = _tags.set(merged)
     try:
         yield set(merged)

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 
 from tidemill.exceptions import TerminationSignal
 from tidemill.interrupts import LimitPassed, unwinding_signals
-from tidemill.logs import storable
 from tidemill.states import ErrorSummary
+from tidemill.texts import storable
 
 _OUR_FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _LONGEST_SUMMARY = 32 * 1024

@@ -10,12 +10,12 @@ from tidemill.states import Completed, State, aggregate, states_in
 def state_from_return(value: Any, children: list[State[Any]]) -> State[Any]:
     """The final state of a flow run.
 
-    A state made by hand is used as it is; states of runs, alone or in a list, tuple, set or dict, are aggregated; None is
+    A final state made by hand is used as it is; states of runs, alone or in a list, tuple, set or dict, are aggregated; None is
     judged by all the runs that were made; any other value completes the run.
     """
     if isinstance(value, State):
         state = cast("State[Any]", value)
-        if made_by_hand(state):
+        if made_by_hand(state) and state.is_final():
             return State(type=state.type, name=state.name, message=state.message, data=state.data)
         return aggregate([state], state)
     states = states_in(value)

@@ -106,10 +106,12 @@ class FlowExecution:
         except (OrchestrationError, StoreError, DefinitionError):
             raise
         except RecursionError as error:  # it was the engine that ran out of stack
-            if self.state is not None:
-                raise
             with room_to_recover(error):
-                await self._propose_final(self._failed(error))
+                if self.state is None:
+                    with contextlib.suppress(ObjectNotFound):  # it was not even recorded
+                        await self._propose_final(self._failed(error))
+                if self.state is None:
+                    raise
         except BaseException as error:
             await self._crash(error)
             raise

@@ -61,10 +61,12 @@ class TrackedResults:
             return []
         found: dict[str, None] = {}
         pending: list[Any] = [value]
-        looked_at = 0
-        while pending and looked_at < _MOST_MEMBERS:
-            looked_at += 1
+        looked_at: set[int] = set()
+        while pending and len(looked_at) < _MOST_MEMBERS:
             one = pending.pop()
+            if id(one) in looked_at:
+                continue
+            looked_at.add(id(one))
             run_id = _run_of(cast("State[Any]", one)) if isinstance(one, State) else self.source_of(one)
             if run_id is not None:
                 found[run_id] = None
@@ -84,7 +86,7 @@ class TrackedResults:
 
     def _sweep(self) -> None:
         for key, (value, _) in list(self._held.items()):
-            if sys.getrefcount(value) <= _REFERENCES_OF_THE_UNUSED + 1:
+            if sys.getrefcount(value) <= _REFERENCES_OF_THE_UNUSED:
                 self._held.pop(key, None)
         for key, (reference, _) in list(self._watched.items()):
             if reference() is None:

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import threading
 from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 from tidemill.exceptions import InvalidNameError
-from tidemill.logs import storable
+from tidemill.texts import storable
 
+# Held over a fork: a child forked while another thread imports would wait for that import for ever.
+_importing = threading.Lock()
+os.register_at_fork(before=_importing.acquire, after_in_parent=_importing.release, after_in_child=_importing.release)
+
+_LONGEST_RUN_NAME = 500
 _FORBIDDEN = "/%&><"
 
 
@@ -32,7 +39,8 @@ def check_name(name: object, kind: str) -> str:
 
 def two_words() -> str:
     """A fresh name such as `adept-capuchin`."""
-    from coolname import generate_slug
+    with _importing:
+        from coolname import generate_slug
 
     return generate_slug(2)
 
@@ -54,7 +62,7 @@ def from_template(template: str | Callable[..., str], parameters: dict[str, Any]
     else:
         try:
             name = template.format(**parameters)
-        except (KeyError, IndexError, AttributeError, ValueError) as error:
+        except Exception as error:  # a template may ask a parameter for anything
             known = ", ".join(parameters) or "none"
             raise InvalidNameError(
                 f"The {kind}_run_name {template!r} cannot be filled in: {type(error).__name__} {error}. Parameters that it may "
@@ -62,4 +70,4 @@ def from_template(template: str | Callable[..., str], parameters: dict[str, Any]
             ) from error
     if not isinstance(name, str) or not name:  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidNameError(f"{kind}_run_name gave {name!r}; it must give text.")
-    return storable(name)
+    return storable(name if len(name) <= _LONGEST_RUN_NAME else f"{name[:_LONGEST_RUN_NAME]}...")

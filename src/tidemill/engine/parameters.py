@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from tidemill.exceptions import ParameterTypeError
+from tidemill.exceptions import DefinitionError, ParameterTypeError
 
 _POSITIONAL_ONLY, _EITHER, _VAR_POSITIONAL, _KEYWORD_ONLY, _VAR_KEYWORD = inspect._ParameterKind  # pyright: ignore[reportPrivateUsage]
 _UNCHECKED = (inspect.Parameter.empty, Any, object)
@@ -23,10 +23,15 @@ class Signature:
     def __init__(self, fn: Callable[..., Any], name: str, *, bound: bool) -> None:
         self._fn = fn
         self._name = name
-        parameters = list(inspect.signature(fn).parameters.values())
+        try:
+            parameters = list(inspect.signature(fn).parameters.values())
+        except ValueError:
+            raise DefinitionError(
+                f"The parameters of {name!r} cannot be read, as with some functions written in C. Wrap it: def {name}(...)."
+            ) from None
         self._receiver = parameters[0].name if bound and parameters else None
         self._parameters = {parameter.name: parameter for parameter in parameters}
-        self._bind = _compile_binder(fn.__name__, parameters)
+        self._bind = _compile_binder(getattr(fn, "__name__", name), parameters)
         self._annotations: dict[str, Any] | None = None
         self._adapters: dict[str, Any] = {}
 
@@ -115,11 +120,10 @@ def _compile_binder(name: str, parameters: list[inspect.Parameter]) -> Callable[
         if kind is _POSITIONAL_ONLY and not (following and following[0].kind is _POSITIONAL_ONLY):
             declared.append("/")
     fields = ", ".join(f"{p.name!r}: {p.name}" for p in parameters)
-    safe_name = name if name.isidentifier() else "function"
     scope: dict[str, Any] = dict(defaults)
-    exec(f"def {safe_name}({', '.join(declared)}): return {{{fields}}}", scope)
-    binder: Callable[..., dict[str, Any]] = scope[safe_name]
-    binder.__qualname__ = name
+    exec(f"def _bind({', '.join(declared)}): return {{{fields}}}", scope)
+    binder: Callable[..., dict[str, Any]] = scope["_bind"]
+    binder.__qualname__ = name  # which Python's message about a wrong call names
     return binder
 
 
@@ -152,7 +156,7 @@ def as_json(parameters: dict[str, Any]) -> bytes:
         data = msgspec.json.encode(parameters, enc_hook=_encodable)
         if len(data) <= _LARGEST_RECORD:
             return data
-    except (TypeError, ValueError, RecursionError):
+    except Exception:  # encoding asks objects for their own idea of themselves
         pass
     return msgspec.json.encode({name: _readable(value) for name, value in parameters.items()})
 
@@ -160,7 +164,7 @@ def as_json(parameters: dict[str, Any]) -> bytes:
 def _readable(value: Any) -> Any:
     try:
         data = msgspec.json.encode(value, enc_hook=_encodable)
-    except (TypeError, ValueError, RecursionError):
+    except Exception:
         return stand_in(value)
     if len(data) > _LARGEST_RECORD:
         return stand_in(value)
@@ -170,7 +174,9 @@ def _readable(value: Any) -> Any:
 def _encodable(value: Any) -> Any:
     dump = getattr(value, "model_dump", None)
     if callable(dump) and not isinstance(value, type):
-        return dump(mode="json")
+        dumped = dump(mode="json")
+        if not callable(getattr(dumped, "model_dump", None)):
+            return dumped
     return stand_in(value)
 
 

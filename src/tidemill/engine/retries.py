@@ -36,14 +36,20 @@ def policy_of(retries: int, delays: Delays, jitter_factor: float | None) -> RunP
         raise DefinitionError(f"retries must be a whole number of at least 0, not {retries!r}.")
     if callable(delays):
         delays = delays(retries)
-    if isinstance(delays, Sequence):
-        if len(delays) > MOST_DELAYS:
-            raise DefinitionError(f"retry_delay_seconds may list at most {MOST_DELAYS} delays, not {len(delays)}.")
-        each: float | list[float] = [float(delay) for delay in delays]
-    else:
-        each = float(delays)
-    if min(each if isinstance(each, list) else [each], default=0.0) < 0 or (jitter_factor or 0) < 0:
-        raise DefinitionError("retry_delay_seconds and retry_jitter_factor cannot be negative.")
+    listed = isinstance(delays, Sequence) and not isinstance(delays, str)
+    try:
+        each: float | list[float] = [float(delay) for delay in delays] if listed else float(delays)  # type: ignore[arg-type, union-attr]
+    except (TypeError, ValueError):
+        raise DefinitionError(
+            f"retry_delay_seconds takes seconds: a number, a list of them, or a function; not {delays!r}."
+        ) from None
+    numbers = each if isinstance(each, list) else [each]
+    if len(numbers) > MOST_DELAYS:
+        raise DefinitionError(f"retry_delay_seconds may list at most {MOST_DELAYS} delays, not {len(numbers)}.")
+    if not all(0 <= number < float("inf") for number in numbers):
+        raise DefinitionError(f"retry_delay_seconds must be numbers of at least 0, not {delays!r}.")
+    if jitter_factor is not None and not (isinstance(jitter_factor, int | float) and 0 <= jitter_factor < float("inf")):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise DefinitionError(f"retry_jitter_factor must be a number of at least 0, not {jitter_factor!r}.")
     return RunPolicy(retries=retries, retry_delay=each, retry_jitter_factor=jitter_factor)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 
+from tidemill.exceptions import StoreUnreachable
 from tidemill.interrupts import shielded
 
 
@@ -27,6 +28,8 @@ class FileLock:
             if not wait:
                 return False
             self._wait()
+        except OSError as error:
+            raise StoreUnreachable(f"The lock file beside the database cannot be used any more: {error.strerror}.") from None
         return True
 
     def _wait(self) -> None:

@@ -43,7 +43,9 @@ class SqliteDatabase:
         self._read_only: Any = None
         self._queue: FileLock | None = None
         self._depth = 0
-        self._thread_lock = threading.RLock()
+        self._in_transaction = False
+        self._inode = 0
+        self.thread_lock = threading.RLock()
         self._wal_pages = 0
         _open_databases.add(self)
 
@@ -59,8 +61,7 @@ class SqliteDatabase:
         locked = False
         try:
             locked = self._lock_out_threads(wait)
-            if locked and (self._depth > 0 or self._open_queue().acquire(wait)):
-                self._depth += 1
+            if locked and self._stand_in_queue(wait):
                 return True
         except BaseException:
             self._stay_out(locked)
@@ -76,8 +77,24 @@ class SqliteDatabase:
         finally:
             self._stay_out(locked=True)
 
+    @property
+    def busy(self) -> bool:
+        """Whether this very thread is in the middle of a transaction: a signal handler or finalizer has interrupted it."""
+        return self._in_transaction
+
+    def _stand_in_queue(self, wait: bool) -> bool:
+        self._depth += 1  # first: what interrupts us here must not leave the queue for us
+        try:
+            if self._depth > 1 or self._open_queue().acquire(wait):
+                return True
+        except BaseException:
+            self._depth -= 1
+            raise
+        self._depth -= 1
+        return False
+
     def _lock_out_threads(self, wait: bool) -> bool:
-        while not self._thread_lock.acquire(timeout=_WAIT_SLICE_SECONDS if wait else 0):
+        while not self.thread_lock.acquire(timeout=_WAIT_SLICE_SECONDS if wait else 0):
             if not wait:
                 return False
             with shielded.lifted():  # raises what came while we waited
@@ -86,7 +103,7 @@ class SqliteDatabase:
 
     def _stay_out(self, locked: bool) -> None:
         if locked:
-            self._thread_lock.release()
+            self.thread_lock.release()
         shielded.__exit__()
 
     def transaction(self) -> Transaction:
@@ -100,7 +117,7 @@ class SqliteDatabase:
 
     def fetch(self, sql: str, bindings: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """The rows of a query; needs no place in the queue, since in WAL mode readers and writers do not meet."""
-        with self._thread_lock, _plain_errors(self.path):
+        with self.thread_lock, _plain_errors(self.path):
             connection = self._connection or self._read_only or self._connect_to_read()
             return connection.execute(sql, tuple(bindings)).fetchall()
 
@@ -122,7 +139,7 @@ class SqliteDatabase:
         """
         if os.path.exists(target):
             raise StoreError(f"{target} exists already; name a file that does not.")
-        with self._thread_lock, _plain_errors(target):
+        with self.thread_lock, _plain_errors(target):
             source = self._connection or self._connect_in_queue()
             destination = apsw.Connection(target)
             try:
@@ -133,7 +150,7 @@ class SqliteDatabase:
 
     def close(self) -> None:
         """Closes the connection, in the queue, since the last one to close checkpoints."""
-        with self._thread_lock:
+        with self.thread_lock:
             if self._connection is not None:
                 self.enter()
                 try:
@@ -159,9 +176,10 @@ class SqliteDatabase:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._connection))
         if self._queue is not None:
             self._queue.forget()
-        self._connection = self._queue = None
+        self._connection = self._read_only = self._queue = None
         self._depth = 0
-        self._thread_lock = threading.RLock()
+        self._in_transaction = False
+        self.thread_lock = threading.RLock()
 
     def _open_queue(self) -> FileLock:
         if self._queue is None:
@@ -195,8 +213,39 @@ class SqliteDatabase:
             self.leave()
 
     def connect(self) -> Any:
-        """The connection; to be called in the queue."""
+        """The connection; to be called in the queue. A file that was removed is made anew, since what is written to a file
+        without a name is lost."""
+        if self._connection is not None and not self._is_in_place():
+            self._connection.close()
+            self._connection = None
+            if self._queue is not None:
+                self._queue.forget()
+                self._queue = None
+            self._open_queue().acquire()
         return self._connection or self._connect()
+
+    def _is_in_place(self) -> bool:
+        try:
+            return os.stat(self.path).st_ino == self._inode
+        except OSError:
+            return False
+
+    def begin(self) -> None:
+        """Notes that a transaction begins.
+
+        Raises:
+            StoreError: this thread is in one already.
+        """
+        if self._in_transaction:
+            raise StoreError(
+                "A flow was called from a signal handler or a finalizer that interrupted a commit; nothing can be recorded "
+                "there. Call it from ordinary code."
+            )
+        self._in_transaction = True
+
+    def end(self) -> None:
+        """Notes that the transaction has ended."""
+        self._in_transaction = False
 
     def checkpoint_if_due(self) -> None:
         """Brings the write-ahead log into the file when it has grown enough; to be called in the queue."""
@@ -215,6 +264,7 @@ class SqliteDatabase:
         except BaseException:
             connection.close()
             raise
+        self._inode = os.stat(self.path).st_ino
         self._connection = connection
         return connection
 
@@ -252,6 +302,11 @@ class Transaction:
     def __enter__(self) -> Callable[..., Any]:
         self._database.enter()
         try:
+            self._database.begin()
+        except BaseException:
+            self._database.leave()
+            raise
+        try:
             self.connection = self._database.connect()
             self.connection.execute("BEGIN IMMEDIATE")
         except BaseException as error:
@@ -278,18 +333,35 @@ class Transaction:
             if isinstance(error, apsw.Error):
                 raise explained(error, self._database.path) from None
         finally:
+            self._database.end()
             self._database.leave()
 
 
 _open_databases: weakref.WeakSet[SqliteDatabase] = weakref.WeakSet()
 
 
+# Nobody may be inside SQLite while the process forks: the child would inherit its locks taken.
+_held_for_fork: list[SqliteDatabase] = []
+
+
+def _hold_all_before_fork() -> None:
+    for database in list(_open_databases):
+        database.thread_lock.acquire()
+        _held_for_fork.append(database)
+
+
+def _let_go_after_fork() -> None:
+    while _held_for_fork:
+        _held_for_fork.pop().thread_lock.release()
+
+
 def _forget_all_after_fork() -> None:
+    _held_for_fork.clear()
     for database in list(_open_databases):
         database.forget_after_fork()
 
 
-os.register_at_fork(after_in_child=_forget_all_after_fork)
+os.register_at_fork(before=_hold_all_before_fork, after_in_parent=_let_go_after_fork, after_in_child=_forget_all_after_fork)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from tidemill import clock
 from tidemill.ids import from_bytes, new_id, to_bytes
 from tidemill.records import Lease, NewFlowRun, RunPolicy
 from tidemill.states import RUNNING, TERMINAL_TYPES, ResultReference, State, StateDetails, StateType
+from tidemill.texts import storable
 
 Execute = Callable[[str, Sequence[Any]], Any]
 
@@ -64,7 +65,7 @@ def insert_flow_run(execute: Execute, run: NewFlowRun, state: State[Any], now: i
             run.entrypoint,
             to_bytes(state.id),
             state.type.value,
-            state.name,
+            storable(state.name),
             clock.from_datetime(state.timestamp),
             run.parameters.decode(),
             _encode(list(run.tags)).decode(),
@@ -127,7 +128,7 @@ def write_flow_run_state(
         (
             to_bytes(state.id),
             state.type.value,
-            state.name,
+            storable(state.name),
             timestamp,
             facts.attempt + running,
             to_bytes(holder) if holder else None,
@@ -191,8 +192,8 @@ def _insert_state(execute: Execute, flow_run_id: str, seq: int, state: State[Any
             seq,
             to_bytes(state.id or new_id()),
             state.type.value,
-            state.name,
-            state.message,
+            storable(state.name),
+            state.message and storable(state.message),
             clock.from_datetime(state.timestamp),
             _encode(state.state_details).decode(),
             None if result is None else result.serializer,

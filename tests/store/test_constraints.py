@@ -1,0 +1,211 @@
+"""What cannot be true cannot be stored: every constraint of the schema, broken once."""
+
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tidemill import store as store_package
+from tidemill.exceptions import StoreError
+
+FLOW, LEASE, RUN, STATE, TASK_RUN = (bytes([n]) * 16 for n in range(1, 6))
+OTHER = b"\xff" * 16
+SHORT = b"\x01" * 15
+
+# A row of each table that may be stored.
+SOUND: dict[str, dict[str, Any]] = {
+    "flow": {"id": FLOW, "name": "etl", "created": 1, "updated": 1},
+    "lease": {"id": LEASE, "pid": 1, "boot_id": "b", "hostname": "h", "acquired": 1, "deadline": 2},
+    "flow_run": {
+        "id": RUN,
+        "flow_id": FLOW,
+        "name": "adept-capuchin",
+        "lease_id": LEASE,
+        "state_id": STATE,
+        "state_type": "RUNNING",
+        "state_name": "Running",
+        "state_timestamp": 1,
+        "idempotency_key": "key",
+        "created": 1,
+        "updated": 1,
+    },
+    "flow_run_state": {"flow_run_id": RUN, "seq": 0, "id": STATE, "type": "RUNNING", "name": "Running", "timestamp": 1},
+    "task_run": {
+        "id": TASK_RUN,
+        "flow_run_id": RUN,
+        "attempt": 1,
+        "name": "step-0",
+        "task_key": "module.step",
+        "dynamic_key": "0",
+        "run_count": 0,
+        "state_type": "PENDING",
+        "state_name": "Pending",
+        "history": "[]",
+        "tags": "[]",
+        "task_inputs": "{}",
+        "created": 1,
+        "total_run_time": 0,
+    },
+    "log": {"flow_run_id": RUN, "level": 20, "timestamp": 1, "name": "tidemill", "message": "said"},
+}
+
+ENDED = {"state_type": "COMPLETED", "lease_id": None}
+
+# Table, kind of constraint, what it is about, and a row's columns that break it. Several rows may break the same one.
+BROKEN: list[tuple[str, str, str, dict[str, Any]]] = [
+    ("flow", "PRIMARY KEY", "id", {"name": "other"}),
+    ("flow", "CHECK", "id", {"id": SHORT, "name": "other"}),
+    ("flow", "UNIQUE", "name", {"id": OTHER}),
+    ("flow", "CHECK", "name", {"id": OTHER, "name": ""}),
+    ("flow", "CHECK", "tags", {"id": OTHER, "name": "other", "tags": "{}"}),
+    ("lease", "PRIMARY KEY", "id", {}),
+    ("lease", "CHECK", "id", {"id": SHORT}),
+    ("flow_run", "PRIMARY KEY", "id", {"idempotency_key": None}),
+    ("flow_run", "CHECK", "id", {"id": SHORT, "idempotency_key": None}),
+    ("flow_run", "FOREIGN KEY", "flow_id", {"id": OTHER, "flow_id": OTHER}),
+    ("flow_run", "CHECK", "name", {"id": OTHER, "name": "", "idempotency_key": None}),
+    ("flow_run", "CHECK", "attempt", {"id": OTHER, "attempt": -1, "idempotency_key": None}),
+    ("flow_run", "FOREIGN KEY", "lease_id", {"id": OTHER, "lease_id": OTHER, "idempotency_key": None}),
+    ("flow_run", "CHECK", "state_id", {"id": OTHER, "state_id": SHORT, "idempotency_key": None}),
+    ("flow_run", "CHECK", "state_type", {"id": OTHER, "state_type": "DONE", "idempotency_key": None}),
+    ("flow_run", "CHECK", "parameters", {"id": OTHER, "parameters": "[]", "idempotency_key": None}),
+    ("flow_run", "CHECK", "tags", {"id": OTHER, "tags": "{}", "idempotency_key": None}),
+    ("flow_run", "CHECK", "policy", {"id": OTHER, "empirical_policy": "[]", "idempotency_key": None}),
+    ("flow_run", "CHECK", "total_run_time", {"id": OTHER, "total_run_time": -1, "idempotency_key": None}),
+    ("flow_run", "UNIQUE", "idempotency_key", {"id": OTHER}),
+    ("flow_run", "CHECK", "end_time", {"id": OTHER, "idempotency_key": None, **ENDED}),
+    ("flow_run", "CHECK", "end_time", {"id": OTHER, "idempotency_key": None, "end_time": 1}),
+    ("flow_run", "CHECK", "held", {"id": OTHER, "idempotency_key": None, "state_type": "COMPLETED", "end_time": 1}),
+    ("flow_run", "CHECK", "held", {"id": OTHER, "idempotency_key": None, "state_type": "SCHEDULED"}),
+    ("flow_run", "CHECK", "held", {"id": OTHER, "idempotency_key": None, "state_type": "PAUSED"}),
+    ("flow_run_state", "FOREIGN KEY", "flow_run_id", {"flow_run_id": OTHER, "id": OTHER}),
+    ("flow_run_state", "PRIMARY KEY", "seq", {"id": OTHER}),
+    ("flow_run_state", "CHECK", "seq", {"seq": -1, "id": OTHER}),
+    ("flow_run_state", "UNIQUE", "id", {"seq": 1}),
+    ("flow_run_state", "CHECK", "id", {"seq": 1, "id": SHORT}),
+    ("flow_run_state", "CHECK", "details", {"seq": 1, "id": OTHER, "details": "[]"}),
+    ("flow_run_state", "CHECK", "serializer", {"seq": 1, "id": OTHER, "result": b"1"}),
+    ("flow_run_state", "CHECK", "serializer", {"seq": 1, "id": OTHER, "result_key": "key"}),
+    ("flow_run_state", "CHECK", "result", {"seq": 1, "id": OTHER, "result_serializer": "x", "result": b"", "result_key": "k"}),
+    ("task_run", "PRIMARY KEY", "id", {"dynamic_key": "1"}),
+    ("task_run", "CHECK", "id", {"id": SHORT, "dynamic_key": "1"}),
+    ("task_run", "FOREIGN KEY", "flow_run_id", {"id": OTHER, "flow_run_id": OTHER}),
+    ("task_run", "CHECK", "run_count", {"id": OTHER, "dynamic_key": "1", "run_count": -1}),
+    ("task_run", "CHECK", "state_type", {"id": OTHER, "dynamic_key": "1", "state_type": "pending"}),
+    ("task_run", "UNIQUE", "keys", {"id": OTHER}),
+    ("task_run", "CHECK", "end_time", {"id": OTHER, "dynamic_key": "1", "state_type": "FAILED"}),
+    ("task_run", "CHECK", "end_time", {"id": OTHER, "dynamic_key": "1", "end_time": 1}),
+    ("task_run", "CHECK", "serializer", {"id": OTHER, "dynamic_key": "1", "result": b"1"}),
+    ("task_run", "CHECK", "serializer", {"id": OTHER, "dynamic_key": "1", "result_key": "key"}),
+    (
+        *("task_run", "CHECK", "result"),
+        {"id": OTHER, "dynamic_key": "1", "result_serializer": "json", "result": b"1", "result_key": "key"},
+    ),
+    ("log", "FOREIGN KEY", "flow_run_id", {"flow_run_id": OTHER}),
+    ("log", "PRIMARY KEY", "seq", {"seq": 1}),
+]
+
+MESSAGES = {"PRIMARY KEY": "UNIQUE", "UNIQUE": "UNIQUE", "CHECK": "CHECK", "FOREIGN KEY": "FOREIGN KEY"}
+
+
+def insert(desk: Any, table: str, **changes: Any) -> None:
+    row = {**SOUND[table], **changes}
+    marks = ", ".join("?" * len(row))
+    desk.execute(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({marks})", *row.values())
+
+
+@pytest.fixture
+def filled(desk: Any) -> Any:
+    """A store with one sound row in each table."""
+    for table in SOUND:
+        insert(desk, table)
+    return desk
+
+
+@pytest.mark.parametrize(
+    ("table", "kind", "about", "changes"), BROKEN, ids=[f"{b[0]}-{b[1]}-{b[2]}-{n}" for n, b in enumerate(BROKEN)]
+)
+def test_a_row_that_breaks_a_constraint_is_refused(
+    filled: Any, table: str, kind: str, about: str, changes: dict[str, Any]
+) -> None:
+    with pytest.raises(StoreError, match=MESSAGES[kind]):
+        insert(filled, table, **changes)
+    assert filled.count(table) == 1
+
+
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [
+        (table, column)
+        for table, row in SOUND.items()
+        for column in row
+        if column not in ("flow_run_id", "lease_id", "idempotency_key")
+    ],
+)
+def test_what_every_row_has_cannot_be_left_out(filled: Any, table: str, column: str) -> None:
+    with pytest.raises(StoreError, match="NOT NULL"):
+        insert(filled, table, **{column: None})
+
+
+@pytest.mark.parametrize(
+    ("table", "changes"),
+    [
+        ("flow", {"id": OTHER, "name": "other", "created": "yesterday"}),
+        ("flow_run", {"id": OTHER, "idempotency_key": None, "created": 1.5}),
+        ("log", {"level": "INFO"}),
+        ("task_run", {"id": "text that is no blob", "dynamic_key": "1"}),
+    ],
+)
+def test_a_value_of_another_type_is_refused(filled: Any, table: str, changes: dict[str, Any]) -> None:
+    with pytest.raises(StoreError):
+        insert(filled, table, **changes)
+
+
+@pytest.mark.parametrize(
+    ("table", "changes"),
+    [
+        ("flow_run", {"id": OTHER, "idempotency_key": None}),
+        ("flow_run", {"id": OTHER, "idempotency_key": None, "end_time": 1, **ENDED}),
+        ("flow_run", {"id": OTHER, "idempotency_key": None, "state_type": "CANCELLING"}),
+        ("flow_run_state", {"seq": 1, "id": OTHER, "result_serializer": "json"}),
+        ("task_run", {"id": OTHER, "flow_run_id": None}),
+        ("task_run", {"id": OTHER, "dynamic_key": "1", "state_type": "CRASHED", "end_time": 1}),
+        ("log", {"flow_run_id": None}),
+    ],
+)
+def test_a_row_that_breaks_none_is_taken(filled: Any, table: str, changes: dict[str, Any]) -> None:
+    insert(filled, table, **changes)
+    assert filled.count(table) == 2
+
+
+def test_every_constraint_of_the_schema_is_broken_by_a_test() -> None:
+    written: Counter[tuple[str, str]] = Counter()
+    for file in Path(store_package.__file__).parent.glob("migrations/*.sql"):
+        text = re.sub(r"--.*", "", file.read_text(encoding="utf-8"))
+        for table, body in re.findall(r"CREATE TABLE (\w+) \((.*?)\n\)", text, re.DOTALL):
+            for kind, pattern in (
+                ("CHECK", "CHECK "),
+                ("UNIQUE", "UNIQUE"),
+                ("FOREIGN KEY", "REFERENCES"),
+                ("PRIMARY KEY", "PRIMARY KEY"),
+            ):
+                written[table, kind] += body.count(pattern)
+    tested = Counter((table, kind) for table, kind, _ in {broken[:3] for broken in BROKEN})
+    assert +written == tested
+
+
+def test_deleting_a_lease_lets_its_runs_go(filled: Any) -> None:
+    filled.execute("DELETE FROM lease")
+    assert filled.rows("flow_run", "lease_id") == [(None,)]
+
+
+def test_a_flow_with_runs_cannot_be_deleted(filled: Any) -> None:
+    with pytest.raises(StoreError, match="FOREIGN KEY"):
+        filled.execute("DELETE FROM flow")
+
+
+def test_deleting_a_flow_run_deletes_what_belongs_to_it(filled: Any) -> None:
+    filled.execute("DELETE FROM flow_run")
+    assert [filled.count(table) for table in ("flow_run_state", "task_run", "log", "flow", "lease")] == [0, 0, 0, 1, 1]

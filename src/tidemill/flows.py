@@ -15,6 +15,8 @@ P = ParamSpec("P")
 Q = ParamSpec("Q")
 R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T")
+Item = TypeVar("Item")
+MYPY = False
 
 
 class FlowOptions(TypedDict, total=False):
@@ -98,11 +100,21 @@ class Flow(FlowDefinition, Generic[P, R_co]):
         """
         return calls.call_flow(self, args, kwargs, return_state)
 
+    if not MYPY:  # mypy does not tell overloads of a descriptor apart by the type of `self`
+
+        @overload
+        def __get__(self: Flow[Concatenate[type[Item], Q], T], instance: Item | None, owner: type[Item]) -> Flow[Q, T]: ...
+
     @overload
     def __get__(self, instance: None, owner: type) -> Flow[P, R_co]: ...
 
     @overload
-    def __get__(self: Flow[Concatenate[Any, Q], T], instance: object, owner: type) -> Flow[Q, T]: ...
+    def __get__(self: Flow[Concatenate[Item, Q], T], instance: Item, owner: type) -> Flow[Q, T]: ...
+
+    if not MYPY:
+
+        @overload
+        def __get__(self, instance: object, owner: type) -> Flow[P, R_co]: ...
 
     def __get__(self, instance: Any, owner: Any) -> Any:
         return self.bound_to(instance, owner)

@@ -24,6 +24,7 @@ _RESET = "\x1b[0m"
 _LEVEL_NAMES = {10: "DEBUG  ", 20: "INFO   ", 30: "WARNING", 40: "ERROR  ", 50: "CRITICAL"}
 
 root = logging.getLogger("tidemill")
+root.propagate = False  # our own handler shows the lines; a program's root handlers would show them again
 _engine_logger = logging.getLogger("tidemill.engine")
 _flow_run_logger = logging.getLogger("tidemill.flow_runs")
 _task_run_logger = logging.getLogger("tidemill.task_runs")
@@ -190,7 +191,6 @@ def set_up() -> None:
     _set_up_for = settings.current()
     if not any(isinstance(handler, Outlet) for handler in root.handlers):
         root.addHandler(Outlet())
-        root.propagate = False
     level = settings.current().logging_level_number
     if root.level != level:  # setting it empties the cache of every logger
         root.setLevel(level)

@@ -149,12 +149,12 @@ class Settings:
         _choice("process", "power", "relaxed"),
         "What a committed run survives: the process's death, also a power cut, or (relaxed) neither for 50 ms.",
     )
-    api_url: str | None = _setting(None, API_URL, "API of a server to record runs on, in place of a database here.")
+    api_url: str | None = _setting(None, API_URL, "API of a server to record runs on (not in this version: it refuses).")
     logging_level: str = _setting("INFO", LEVEL, "Least severe level that runs log, by name or number.")
     logging_format: Literal["standard", "quiet", "json"] = _setting(
         "standard",
         _choice("standard", "quiet", "json"),
-        "Console lines: as people read them, warnings and worse only, or one JSON object each.",
+        "Console lines: as people read them; without the engine's own below WARNING; or one JSON object each.",
     )
     logging_colors: bool = _setting(True, FLAG, "Colour console lines when they go to a terminal.")
     logging_max_message: int = _setting(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable
 from typing import Any, Concatenate, Generic, Literal, ParamSpec, Protocol, TypedDict, TypeVar, Unpack, cast, overload
 
 from tidemill.engine import calls, definitions
@@ -16,6 +16,8 @@ P = ParamSpec("P")
 Q = ParamSpec("Q")
 R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T")
+Item = TypeVar("Item")
+MYPY = False
 
 RetryCondition = Callable[["Task[..., Any]", TaskRun, State[Any]], Any]
 
@@ -75,6 +77,24 @@ class Task(TaskDefinition, Generic[P, R_co]):
     # declarations as they are meant, and are told not to mind them.
     @overload
     def __call__(  # pyright: ignore[reportGeneralTypeIssues, reportOverlappingOverload]
+        self: Task[P, AsyncGenerator[T, Any]],
+        /,
+        *args: P.args,
+        return_state: Literal[True],  # type: ignore[valid-type]
+        **kwargs: P.kwargs,
+    ) -> Coroutine[Any, Any, State[list[T]]]: ...
+
+    @overload
+    def __call__(  # pyright: ignore[reportGeneralTypeIssues, reportOverlappingOverload]
+        self: Task[P, Generator[T, Any, Any]],
+        /,
+        *args: P.args,
+        return_state: Literal[True],  # type: ignore[valid-type]
+        **kwargs: P.kwargs,
+    ) -> State[list[T]]: ...
+
+    @overload
+    def __call__(  # pyright: ignore[reportGeneralTypeIssues, reportOverlappingOverload]
         self: Task[P, Coroutine[Any, Any, T]],
         /,
         *args: P.args,
@@ -102,11 +122,21 @@ class Task(TaskDefinition, Generic[P, R_co]):
         """
         return calls.call_task(self, args, kwargs, return_state)
 
+    if not MYPY:  # mypy does not tell overloads of a descriptor apart by the type of `self`
+
+        @overload
+        def __get__(self: Task[Concatenate[type[Item], Q], T], instance: Item | None, owner: type[Item]) -> Task[Q, T]: ...
+
     @overload
     def __get__(self, instance: None, owner: type) -> Task[P, R_co]: ...
 
     @overload
-    def __get__(self: Task[Concatenate[Any, Q], T], instance: object, owner: type) -> Task[Q, T]: ...
+    def __get__(self: Task[Concatenate[Item, Q], T], instance: Item, owner: type) -> Task[Q, T]: ...
+
+    if not MYPY:
+
+        @overload
+        def __get__(self, instance: object, owner: type) -> Task[P, R_co]: ...
 
     def __get__(self, instance: Any, owner: Any) -> Any:
         return self.bound_to(instance, owner)

@@ -25,7 +25,9 @@ def temporary_home(path: str | os.PathLike[str]) -> Generator[str]:
     """
     folder = os.fspath(path)
     client.close_sessions()
-    with settings.using(home=folder):
+    elsewhere = {"database_url": None, "results_storage_path": os.path.join(folder, "results")}
+    configured = {name: place for name, place in elsewhere.items() if settings.origins()[name].source != "default"}
+    with settings.using(home=folder, **configured):
         try:
             yield folder
         finally:

@@ -33,10 +33,10 @@ class Store:
 # A class method reached through the class, a static method reached through an object. Checkers tell a decorator nothing of
 # the `classmethod` or `staticmethod` beside it.
 def reached() -> list[object]:
-    one: str = Store.named("a")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportUnknownVariableType]
-    two: str = Store.named_too("b")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportUnknownVariableType]
-    three: float = Store().taxed(1.0)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportUnknownVariableType]
-    four: float = Store().taxed_too(2.0)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportUnknownVariableType]
+    one: str = Store.named("a")  # type: ignore[call-overload]
+    two: str = Store.named_too("b")  # type: ignore[call-overload]
+    three: float = Store().taxed(1.0)  # type: ignore[call-overload]
+    four: float = Store().taxed_too(2.0)  # type: ignore[call-overload]
     return [one, two, three, four]
 
 
@@ -59,12 +59,12 @@ async def stream(upto: int) -> AsyncGenerator[int, None]:
 
 # Asked for its state, a generator task is iterated to its end, and the state's result is the list of its values.
 def counted() -> list[int]:
-    return count(3, return_state=True).result()  # type: ignore[return-value]  # pyright: ignore[reportReturnType]
+    return count(3, return_state=True).result()
 
 
 async def streamed() -> list[int]:
-    state = await stream(3, return_state=True)  # type: ignore[misc]  # pyright: ignore[reportGeneralTypeIssues, reportUnknownVariableType]
-    return state.result()  # type: ignore[no-any-return]  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+    state = await stream(3, return_state=True)
+    return state.result()
 
 
 # A flow that returns a state made by hand gives that state's value, not the state.

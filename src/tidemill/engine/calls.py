@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from tidemill import logs
@@ -32,7 +33,11 @@ def call_task(task: TaskDefinition, args: tuple[Any, ...], kwargs: dict[str, Any
         return _call_generator(execution, args, kwargs, return_state)
     if task.is_async:
         return _finish_async(execution, return_state)
-    run_blocking(execution.run())
+    if execution.is_outermost:
+        with unwinding_signals():
+            run_blocking(execution.run())
+    else:
+        run_blocking(execution.run())
     return _outcome(execution, return_state)
 
 
@@ -54,19 +59,30 @@ def _prepare(log_prints: bool | None) -> None:
 
 
 async def _finish_async(execution: TaskExecution, return_state: bool) -> Any:
-    await execution.run()
+    if execution.is_outermost:
+        with _terminating(), unwinding_signals(_canceller()):
+            await execution.run()
+    else:
+        await execution.run()
     return _outcome(execution, return_state)
 
 
 async def _run_async_flow(flow: FlowDefinition, given: dict[str, Any], receiver: Any, return_state: bool) -> Any:
     execution = FlowExecution(ASYNC, flow, given, receiver, _canceller())
-    try:
+    with _terminating():
         await execution.run()
+    return _outcome(execution, return_state)
+
+
+@contextmanager
+def _terminating() -> Generator[None]:
+    """Where SIGTERM came as a cancellation, goes on as what it was."""
+    try:
+        yield
     except BaseException as error:
         if unwinding_signals.terminated and type(error).__name__ == "CancelledError":
             raise TerminationSignal from error
         raise
-    return _outcome(execution, return_state)
 
 
 def _canceller() -> Callable[[], None]:

@@ -82,10 +82,24 @@ class FlowRunContext:
         return str(number) if pid == self.pid else f"{number}.{pid}"
 
 
+class Alone:
+    """What stands in for a flow run where a task is called outside of one: counts the runs of each task in this process."""
+
+    def __init__(self) -> None:
+        self.unkept_said: set[str] = set()
+        self._counters: dict[str, count[int]] = {}
+
+    def next_dynamic_key(self, task_key: str) -> str:
+        return str(next(self._counters.setdefault(task_key, count())))
+
+
+ALONE = Alone()
+
+
 class TaskRunContext:
     """A task run while its function executes."""
 
-    __slots__ = ("describe", "entry", "flow_run", "log", "log_prints", "parameters", "tags", "task")
+    __slots__ = ("around", "describe", "entry", "flow_run", "log", "log_prints", "parameters", "tags", "task")
 
     def __init__(
         self,
@@ -93,6 +107,7 @@ class TaskRunContext:
         entry: TaskRunEntry,
         parameters: dict[str, Any],
         log: RunLog,
+        around: RunContext | None,
         flow_run: FlowRunContext | None,
         tags: tuple[str, ...],
         log_prints: bool,
@@ -102,6 +117,7 @@ class TaskRunContext:
         self.entry = entry
         self.parameters = parameters
         self.log = log
+        self.around = around
         self.flow_run = flow_run
         self.tags = tags
         self.log_prints = log_prints

@@ -8,7 +8,6 @@ import inspect
 import warnings
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
-from itertools import count
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
 import msgspec
@@ -256,7 +255,6 @@ class TaskDefinition(Definition):
         self.task_run_name: str | Callable[[], str] | None = options.get("task_run_name")
         self.retry_condition_fn = self._checked_condition(options.get("retry_condition_fn"))
         self.is_generator = inspect.isgeneratorfunction(self.function) or inspect.isasyncgenfunction(self.function)
-        self.alone = Alone()
         current = settings.current()
         retries, delays = options.get("retries"), options.get("retry_delay_seconds")
         self.policy = policy_of(
@@ -264,6 +262,11 @@ class TaskDefinition(Definition):
             current.task_default_retry_delay_seconds if delays is None else delays,
             options.get("retry_jitter_factor"),
         )
+        if self.is_generator and (self.policy.retries or self.timeout_seconds):
+            raise DefinitionError(
+                f"{self.function_name}() is a generator: what it has yielded cannot be taken back, so it takes neither retries "
+                "nor timeout_seconds."
+            )
         self.policy_json = msgspec.json.encode(self.policy).decode() if self.policy.retries else None
 
     def _checked_condition(self, condition: Any) -> Callable[..., Any] | None:
@@ -274,17 +277,6 @@ class TaskDefinition(Definition):
         if inspect.iscoroutinefunction(condition) and not self.is_async:
             raise DefinitionError(f"retry_condition_fn of a plain task takes a plain function; {condition!r} is async.")
         return condition
-
-
-class Alone:
-    """What stands in for a flow run where a task is called outside of one: counts the task's runs in this process."""
-
-    def __init__(self) -> None:
-        self.unkept_said: set[str] = set()
-        self._count = count()
-
-    def next_dynamic_key(self, task_key: str) -> str:
-        return str(next(self._count))
 
 
 def check_options(kind: str, known: frozenset[str], options: dict[str, Any]) -> None:

@@ -83,7 +83,8 @@ class FlowExecution:
         log_prints = flow.log_prints
         if log_prints is None:
             log_prints = around.log_prints if around is not None else flow.log_prints_by_default()
-        log = flow_run_log(self.client.recorder, new_id(), names.two_words(), flow.name)
+        name = names.two_words() if flow.flow_run_name is None else flow.name  # the latter until it is known
+        log = flow_run_log(self.client.recorder, new_id(), name, flow.name)
         context = FlowRunContext(flow, given, log, parent, tags, log_prints, self.describe)
         return ParentTaskRun(self.client, flow, parent, given), context
 

@@ -12,6 +12,7 @@ from tidemill.client import connect
 from tidemill.colour import IO, StoppedIteration, TimeLimitReached
 from tidemill.engine import inputs, names, retries
 from tidemill.engine.context import (
+    ALONE,
     FlowRunContext,
     TaskRunContext,
     current_run,
@@ -91,7 +92,7 @@ class TaskExecution:
         tags = tuple(dict.fromkeys((*task.tags, *current_tags()))) if task.tags or current_tags() else ()
         tracked = flow_run.tracked if flow_run is not None else inputs.NOTHING_TRACKED
         parent = around.entry.id if isinstance(around, TaskRunContext) else None
-        dynamic_key = (flow_run or task.alone).next_dynamic_key(task.task_key)
+        dynamic_key = (flow_run or ALONE).next_dynamic_key(task.task_key)
         now = clock.now()
         self.entry = TaskRunEntry(
             id=new_id(),
@@ -115,7 +116,7 @@ class TaskExecution:
         log_prints = task.log_prints
         if log_prints is None:
             log_prints = around.log_prints if around is not None else task.log_prints_by_default()
-        self._context = TaskRunContext(task, entry, parameters, self.log, flow_run, tags, log_prints, self.describe)
+        self._context = TaskRunContext(task, entry, parameters, self.log, around, flow_run, tags, log_prints, self.describe)
         if task.task_run_name is not None:
             with running(self._context):
                 entry.name = names.from_template(task.task_run_name, parameters, "task")
@@ -124,6 +125,11 @@ class TaskExecution:
     @property
     def flow_run(self) -> FlowRunContext | None:
         return self._context.flow_run
+
+    @property
+    def is_outermost(self) -> bool:
+        """Whether the task was called outside any run."""
+        return self._context.around is None
 
     async def run(self) -> None:
         """Executes the task until it has ended; `state`, `value` and `error` then say how."""
@@ -323,7 +329,7 @@ class TaskExecution:
         return records.task_run_of(self.entry, self.state or self._state_now())
 
     def _say_unkept(self, kept: Unkept) -> None:
-        said = self.flow_run.unkept_said if self.flow_run is not None else self.task.alone.unkept_said
+        said = (self.flow_run or ALONE).unkept_said
         if self.task.task_key not in said:
             said.add(self.task.task_key)
             self.log.warning(

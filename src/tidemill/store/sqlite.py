@@ -431,7 +431,7 @@ def _refuse_network_file_system(folder: str) -> None:
     if kind in _NETWORK_FILE_SYSTEMS:
         raise StoreUnreachable(
             f"{folder} is on a network file system ({kind}), where SQLite can lose data. Set TIDEMILL_HOME to a folder on "
-            "a local disk, or use a database server (TIDEMILL_DATABASE_URL)."
+            "a local disk."
         )
 
 

@@ -132,10 +132,12 @@ class TestQueue:
 
 class TestTransaction:
     def test_it_is_committed_at_its_end(self, database: SqliteDatabase, open_database: Open) -> None:
+        reader = open_database()
+        assert messages(reader) == []
         with database.transaction() as execute:
             execute(LINE, ("said",))
-            assert messages(open_database()) == []
-        assert messages(open_database()) == ["said"]
+            assert messages(reader) == []
+        assert messages(reader) == ["said"]
 
     def test_one_inside_another_is_refused_and_the_outer_goes_on(self, database: SqliteDatabase) -> None:
         with database.transaction() as execute:
@@ -199,14 +201,8 @@ class TestTransaction:
 
 
 class TestSchema:
-    def test_a_new_file_has_the_newest_schema(self, database: SqliteDatabase) -> None:
-        assert database.fetch("PRAGMA user_version") == [(migrate.latest(),)]
+    def test_readers_and_writers_do_not_meet(self, database: SqliteDatabase) -> None:
         assert database.fetch("PRAGMA journal_mode") == [("wal",)]
-        assert database.check() == []
-
-    def test_migrations_are_numbered_from_one_without_a_gap(self) -> None:
-        assert [number for number, _ in migrate.scripts_after(0)] == list(range(1, migrate.latest() + 1))
-        assert migrate.scripts_after(migrate.latest()) == []
 
     @pytest.mark.parametrize(("every_commit", "synchronous"), [(False, 1), (True, 2)])
     def test_power_loss_is_provided_for_when_asked(self, open_database: Open, every_commit: bool, synchronous: int) -> None:
@@ -224,51 +220,6 @@ class TestSchema:
         ):
             use(open_database())
         assert path.read_bytes() == before
-
-    @pytest.fixture
-    def migrations(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-        """A folder of migrations that begins with the real ones."""
-        folder = tmp_path / "migrations"
-        folder.mkdir()
-        for number, script in migrate.scripts_after(0):
-            (folder / f"{number:04}_real.sql").write_text(script, encoding="utf-8")
-        monkeypatch.setattr(migrate, "_FOLDER", str(folder))
-        yield folder
-        monkeypatch.undo()
-        migrate._files.cache_clear()
-
-    def add(self, migrations: Path, script: str) -> None:
-        (migrations / f"{migrate.latest() + 1:04}_more.sql").write_text(script, encoding="utf-8")
-        migrate._files.cache_clear()
-
-    def test_an_older_file_is_upgraded_and_keeps_its_rows(self, open_database: Open, migrations: Path) -> None:
-        first = open_database()
-        write(first, "old")
-        first.close()
-        before = migrate.latest()
-        self.add(
-            migrations, "ALTER TABLE log ADD COLUMN colour TEXT DEFAULT 'red'; CREATE INDEX log_by_colour ON log (colour);"
-        )
-        second = open_database()
-        assert second.fetch("SELECT message, colour FROM log") == [("old", "red")]
-        assert second.fetch("PRAGMA user_version") == [(before + 1,)]
-
-    def test_a_migration_that_fails_changes_nothing(self, open_database: Open, migrations: Path) -> None:
-        first = open_database()
-        write(first, "old")
-        first.close()
-        before = migrate.latest()
-        self.add(migrations, "CREATE TABLE fresh (x);")
-        self.add(migrations, "CREATE TABLE fresher (x); CREATE TABLE fresh (x);")
-        with pytest.raises(StoreError, match="fresh already exists"):
-            messages(open_database())
-        for file in sorted(migrations.iterdir())[before:]:
-            file.unlink()
-        migrate._files.cache_clear()
-        third = open_database()
-        assert messages(third) == ["old"]
-        assert third.fetch("PRAGMA user_version") == [(before,)]
-        assert third.fetch("SELECT name FROM sqlite_schema WHERE name LIKE 'fresh%'") == []
 
 
 class TestPlace:

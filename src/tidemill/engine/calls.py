@@ -11,7 +11,6 @@ from tidemill.colour import AsyncIO, BlockingIO, run_blocking
 from tidemill.engine.definitions import FlowDefinition, TaskDefinition
 from tidemill.engine.flow_run import FlowExecution
 from tidemill.engine.generators import drive, drive_async
-from tidemill.engine.prints import capture_prints
 from tidemill.engine.task_run import TaskExecution
 from tidemill.exceptions import TerminationSignal
 from tidemill.interrupts import unwinding_signals
@@ -27,7 +26,7 @@ def call_task(task: TaskDefinition, args: tuple[Any, ...], kwargs: dict[str, Any
     args = task.with_receiver(args)
     parameters, _ = task.signature.bind(args, kwargs)
     io = ASYNC if task.is_async else BLOCKING
-    _prepare(task.log_prints)
+    logs.set_up()
     execution = TaskExecution(io, task, parameters, args, kwargs)
     if task.is_generator:
         return _call_generator(execution, args, kwargs, return_state)
@@ -44,18 +43,12 @@ def call_task(task: TaskDefinition, args: tuple[Any, ...], kwargs: dict[str, Any
 def call_flow(flow: FlowDefinition, args: tuple[Any, ...], kwargs: dict[str, Any], return_state: bool) -> Any:
     """Calls a flow; as `call_task`."""
     given, receiver = flow.signature.bind(flow.with_receiver(args), kwargs)
-    _prepare(flow.log_prints)
+    logs.set_up()
     if flow.is_async:
         return _run_async_flow(flow, given, receiver, return_state)
     execution = FlowExecution(BLOCKING, flow, given, receiver)
     run_blocking(execution.run())
     return _outcome(execution, return_state)
-
-
-def _prepare(log_prints: bool | None) -> None:
-    logs.set_up()
-    if log_prints is not False:
-        capture_prints()
 
 
 async def _finish_async(execution: TaskExecution, return_state: bool) -> Any:

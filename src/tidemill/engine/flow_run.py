@@ -19,6 +19,7 @@ from tidemill.engine.definitions import FlowDefinition
 from tidemill.engine.failures import crash_message, error_summary, room_to_recover, traceback_text
 from tidemill.engine.final_state import state_from_return
 from tidemill.engine.hooks import OPTION_OF_TYPE, call_hooks
+from tidemill.engine.prints import capture_prints
 from tidemill.engine.subflows import ParentTaskRun
 from tidemill.exceptions import (
     DefinitionError,
@@ -83,6 +84,8 @@ class FlowExecution:
         log_prints = flow.log_prints
         if log_prints is None:
             log_prints = around.log_prints if around is not None else flow.log_prints_by_default()
+        if log_prints:
+            capture_prints()
         name = names.two_words() if flow.flow_run_name is None else flow.name  # the latter until it is known
         log = flow_run_log(self.client.recorder, new_id(), name, flow.name)
         context = FlowRunContext(flow, given, log, parent, tags, log_prints, self.describe)

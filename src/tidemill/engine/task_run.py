@@ -24,6 +24,7 @@ from tidemill.engine.definitions import TaskDefinition
 from tidemill.engine.failures import crash_message, error_summary, room_to_recover, traceback_text
 from tidemill.engine.final_state import state_from_return
 from tidemill.engine.hooks import OPTION_OF_TYPE, call_hooks
+from tidemill.engine.prints import capture_prints
 from tidemill.exceptions import TaskRunTimeoutError
 from tidemill.ids import new_id
 from tidemill.logs import engine_log, task_run_log
@@ -116,6 +117,8 @@ class TaskExecution:
         log_prints = task.log_prints
         if log_prints is None:
             log_prints = around.log_prints if around is not None else task.log_prints_by_default()
+        if log_prints:
+            capture_prints()
         self._context = TaskRunContext(task, entry, parameters, self.log, around, flow_run, tags, log_prints, self.describe)
         if task.task_run_name is not None:
             with running(self._context):

@@ -12,7 +12,7 @@ import pytest
 from tidemill.client.recorder import Recorder
 from tidemill.colour import AsyncIO, BlockingIO, StoppedIteration, TimeLimitReached, run_blocking
 from tidemill.exceptions import StoreFull
-from tidemill.interrupts import LimitPassed, time_limit
+from tidemill.interrupts import Limit, LimitPassed, call_within
 from tidemill.records import Batch
 from tidemill.store.sqlite import SqliteDatabase
 
@@ -162,8 +162,9 @@ class TestBlockingIO:
             run_blocking(BlockingIO().call_within(0.01, stubborn, (), {}))
 
     def test_a_limit_around_it_passes_through(self) -> None:
-        with pytest.raises(LimitPassed) as caught, time_limit(0.01) as outer:
-            run_blocking(BlockingIO().call_within(60, time.sleep, (30,), {}))
+        outer, inner = Limit(0.01), BlockingIO()
+        with pytest.raises(LimitPassed) as caught:
+            call_within(outer, lambda: run_blocking(inner.call_within(60, time.sleep, (30,), {})), (), {})
         assert caught.value.limit is outer
 
 

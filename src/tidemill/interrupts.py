@@ -40,6 +40,7 @@ class Limit:
         self.seconds = seconds
         self.deadline = monotonic() + seconds
         self.thread = get_ident()
+        self.around: Limit | None = None  # the limit of the same thread that this one is inside of
         self.raised = False
         self._open = True
         self._guard = threading.Lock()
@@ -52,6 +53,12 @@ class Limit:
         """From now on nothing is raised for this limit. What has been raised on another thread may still arrive: here."""
         with self._guard:
             self._open = False
+
+    @property
+    def is_ending_anyway(self) -> bool:
+        """Whether a limit around it has been raised already: its end is also the end of this one."""
+        around = self.around
+        return around is not None and ((around.raised and around._open) or around.is_ending_anyway)
 
     def raise_once(self, how: Callable[[Limit], None]) -> bool:
         """Calls `how` unless the limit has been closed; False if the limit is being closed at this moment."""
@@ -136,11 +143,12 @@ class _Alarms:
 
     def __init__(self) -> None:
         self._limits: list[Limit] = []
-        self._previous: tuple[Any, tuple[float, float]] | None = None
+        self._previous: tuple[Any, tuple[float, float], float] | None = None
 
     def add(self, limit: Limit) -> None:
         if self._previous is None:
-            self._previous = (signal.signal(signal.SIGALRM, self._ring), signal.getitimer(signal.ITIMER_REAL))
+            timer = signal.getitimer(signal.ITIMER_REAL)
+            self._previous = (signal.signal(signal.SIGALRM, self._ring), timer, monotonic())
         self._limits.append(limit)
         self._set_timer()
 
@@ -149,12 +157,12 @@ class _Alarms:
         if self._limits or self._previous is None:
             self._set_timer()
             return
-        handler, timer = self._previous
+        handler, (rest, interval), since = self._previous
         self._previous = None
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, handler)
-        if timer[0]:
-            signal.setitimer(signal.ITIMER_REAL, *timer)
+        if rest:
+            signal.setitimer(signal.ITIMER_REAL, max(rest - (monotonic() - since), _RETRY_SECONDS), interval)
 
     def _set_timer(self) -> None:
         waiting = [limit.deadline for limit in self._limits if not limit.raised]
@@ -176,10 +184,13 @@ class _Watchdog:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._limits: list[tuple[float, int, Limit]] = []
+        self._innermost: dict[int, Limit] = {}
         self._order = count()
         self._thread: threading.Thread | None = None
 
     def add(self, limit: Limit) -> None:
+        limit.around = self._innermost.get(limit.thread)
+        self._innermost[limit.thread] = limit
         with self._changed:
             heappush(self._limits, (limit.deadline, next(self._order), limit))
             if self._thread is None or not self._thread.is_alive():  # the second: in a forked child
@@ -188,7 +199,11 @@ class _Watchdog:
             self._changed.notify()
 
     def remove(self, limit: Limit) -> None:
-        """Nothing to do: a closed limit is dropped when its time has come."""
+        """A closed limit itself is dropped when its time has come."""
+        if limit.around is None:
+            self._innermost.pop(limit.thread, None)
+        else:
+            self._innermost[limit.thread] = limit.around
 
     def _watch(self) -> None:
         with self._changed:
@@ -198,6 +213,8 @@ class _Watchdog:
                     self._changed.wait(rest)
                     continue
                 _, _, limit = heappop(self._limits)
+                if limit.is_ending_anyway:
+                    continue
                 if limit.thread in shielded.depth or not limit.raise_once(_raise_there):
                     heappush(self._limits, (monotonic() + _RETRY_SECONDS, next(self._order), limit))
 

@@ -33,7 +33,7 @@ def test_the_next_12_bits_are_the_fraction_of_the_millisecond() -> None:
         before = time.time_ns()
         number = uuid.UUID(ids.new_id()).int
         after = time.time_ns()
-        nanoseconds = (number >> 80) * 1_000_000 + (number >> 64 & 0xFFF) * 1_000_000 / 4096
+        nanoseconds = (number >> 80) * 1_000_000 + (number >> 64 & 0xFFF) * 1_000_000 // 4096
         assert before - 300 <= nanoseconds <= after  # a fraction is 244 ns wide, and rounded down
 
 

@@ -22,6 +22,8 @@ TASK_RUN = "01920000-0000-7000-8000-000000000002"
 class Nobody:
     """A queue without others."""
 
+    busy = False
+
     def enter(self, wait: bool = True) -> bool:
         return True
 

@@ -104,10 +104,10 @@ class _Shield:
 
     def __exit__(self, *_: object) -> None:
         thread = get_ident()
-        depth = self.depth.pop(thread) - 1
-        if depth:
-            self.depth[thread] = depth
+        if self.depth[thread] > 1:
+            self.depth[thread] -= 1
         else:
+            del self.depth[thread]
             self.raise_held_back()
 
     @contextmanager
@@ -254,7 +254,7 @@ class _Unwinding:
         self.terminated = False  # SIGTERM has come while somebody asked for it
         self.interrupted = False  # so has Ctrl-C, and asyncio has made a cancellation of it
         self._cancellations: list[Callable[[], None] | None] = []
-        self._replaced: dict[int, Any] = {}
+        self._replaced: dict[int, tuple[Any, Any]] = {}
 
     @contextmanager
     def __call__(self, cancel: Callable[[], None] | None = None) -> Generator[None]:
@@ -286,7 +286,7 @@ class _Unwinding:
 
     def _replace(self, number: int, only_if: Any, handler: Callable[[int, FrameType | None], None]) -> None:
         if signal.getsignal(number) is only_if:
-            self._replaced[number] = signal.signal(number, handler)
+            self._replaced[number] = (handler, signal.signal(number, handler))
 
     def _listen_to_asyncio(self) -> None:
         """asyncio has a handler of its own, which turns Ctrl-C into a cancellation of its main task; this only notes it."""
@@ -302,7 +302,9 @@ class _Unwinding:
 
     def _restore(self) -> None:
         while self._replaced:
-            signal.signal(*self._replaced.popitem())
+            number, (ours, before) = self._replaced.popitem()
+            if signal.getsignal(number) == ours:  # else the program has set another meanwhile
+                signal.signal(number, before)
 
     def _on_terminate(self, number: int, frame: FrameType | None) -> None:
         self.terminated = True

@@ -64,6 +64,8 @@ class Pulse:
         while not self._stopped:
             seen = self._recorder.committed
             time.sleep(self._beat)
+            if self._stopped:
+                return
             try:
                 self._attend(seen)
             except StoreError:

@@ -131,11 +131,4 @@ class Recorder:
         self.committed = max(self.committed, upto)
 
     def _take_task_runs(self) -> list[TaskRunEntry]:
-        taken: list[TaskRunEntry] = []
-        waiting = self._task_runs
-        for _ in range(len(waiting)):
-            try:
-                taken.append(waiting.pop(next(iter(waiting))))
-            except (StopIteration, RuntimeError):  # another thread added one between the two steps; it is for the next commit
-                break
-        return taken
+        return [self._task_runs.pop(run_id) for run_id in list(self._task_runs)]

@@ -32,8 +32,20 @@ def renewals() -> Renewals:
     return Renewals()
 
 
+Threads = Callable[[], list[threading.Thread]]
+
+
 @pytest.fixture
-def make_pulse(book: Any, renewals: Renewals, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Pulse]]:
+def pulse_threads() -> Threads:
+    """The threads of this test's pulses."""
+    before = set(threading.enumerate())
+    return lambda: [thread for thread in threading.enumerate() if thread.name == "tidemill-pulse" and thread not in before]
+
+
+@pytest.fixture
+def make_pulse(
+    book: Any, renewals: Renewals, pulse_threads: Threads, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Pulse]]:
     made: list[Pulse] = []
     monkeypatch.setattr(pulse, "_RETRY_SECONDS", 0.01)
 
@@ -46,10 +58,6 @@ def make_pulse(book: Any, renewals: Renewals, monkeypatch: pytest.MonkeyPatch) -
         one.stop()
     for thread in pulse_threads():
         thread.join(60)
-
-
-def pulse_threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "tidemill-pulse"]
 
 
 class TestWriting:
@@ -90,7 +98,9 @@ class TestWriting:
             wait_until(lambda: book.recorder.waiting == 0)
         assert len(book.messages()) == 30
 
-    def test_there_is_one_thread_and_none_before_it_is_needed(self, book: Any, make_pulse: Any, wait_until: Any) -> None:
+    def test_there_is_one_thread_and_none_before_it_is_needed(
+        self, book: Any, make_pulse: Any, wait_until: Any, pulse_threads: Threads
+    ) -> None:
         make_pulse()
         assert pulse_threads() == []
         for _ in range(3):
@@ -152,7 +162,9 @@ class TestRenewing:
         make_pulse(renew_seconds=0.01).start_renewing()
         wait_until(lambda: len(renewals.times) >= 2)
 
-    def test_asking_twice_changes_nothing(self, make_pulse: Any, wait_until: Any, renewals: Renewals) -> None:
+    def test_asking_twice_changes_nothing(
+        self, make_pulse: Any, wait_until: Any, renewals: Renewals, pulse_threads: Threads
+    ) -> None:
         beating = make_pulse(renew_seconds=0.01)
         beating.start_renewing()
         beating.start_renewing()
@@ -161,7 +173,7 @@ class TestRenewing:
 
 
 class TestStopping:
-    def test_its_thread_ends(self, book: Any, make_pulse: Any) -> None:
+    def test_its_thread_ends(self, book: Any, make_pulse: Any, pulse_threads: Threads) -> None:
         beating = make_pulse()
         book.recorder.put(book.entry())
         (thread,) = pulse_threads()
@@ -169,7 +181,7 @@ class TestStopping:
         thread.join(60)
         assert not thread.is_alive()
 
-    def test_its_thread_ends_while_it_sleeps(self, book: Any, make_pulse: Any, wait_until: Any) -> None:
+    def test_its_thread_ends_while_it_sleeps(self, book: Any, make_pulse: Any, wait_until: Any, pulse_threads: Threads) -> None:
         beating = make_pulse()
         book.recorder.put(book.entry())
         wait_until(lambda: book.recorder.wake is not None)
@@ -179,7 +191,7 @@ class TestStopping:
         assert not thread.is_alive()
 
     def test_told_to_stop_between_two_beats_it_does_nothing_more(
-        self, book: Any, make_pulse: Any, renewals: Renewals, wait_until: Any
+        self, book: Any, make_pulse: Any, renewals: Renewals, wait_until: Any, pulse_threads: Threads
     ) -> None:
         """Whoever stopped it has given the lease back and closed the store."""
         beating = make_pulse(interval=0.2, renew_seconds=0.0)

@@ -10,22 +10,23 @@ from tidemill.exceptions import StoreUnreachable
 Client = LocalClient
 
 
-_connected: dict[IO, tuple[settings_module.Settings, Client]] = {}
+# The last client of each colour: every task's call asks for one, nearly always for the same.
+_last: dict[type[IO], tuple[settings_module.Settings, Client]] = {}
 
 
 def connect(io: IO) -> Client:
     """The client for the current settings, in the colour of `io`."""
     current = settings_module.current()
-    known = _connected.get(io)
-    if known is not None and known[0] is current and known[1].is_open:
-        return known[1]
+    settings, client = _last.get(type(io), (None, None))
+    if client is not None and settings is current and client.io is io and client.is_open:
+        return client
     if current.api_url is not None:
         raise StoreUnreachable(
             f"TIDEMILL_API_URL is {current.api_url}, but this version records into a database file only. Unset it "
             "(tidemill config unset api_url)."
         )
     client = LocalClient(io, session_for(current))
-    _connected[io] = (current, client)
+    _last[type(io)] = (current, client)
     return client
 
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import quote
 
 import apsw
 
-from tidemill.exceptions import StoreCorrupt, StoreError, StoreFull, StoreReadOnly, StoreTooNew, StoreUnreachable
+from tidemill.exceptions import StoreError, StoreReadOnly, StoreUnreachable
 from tidemill.interrupts import shielded
 from tidemill.store import migrate
 from tidemill.store.filelock import FileLock
+from tidemill.store.sqlite_errors import explained, folder_error, plain_errors, too_new
 
 # A commit writes every page it touches whole, and a task touches about six: small pages halve what goes to the disk.
 _PAGE_SIZE = 2048
@@ -117,7 +117,7 @@ class SqliteDatabase:
 
     def fetch(self, sql: str, bindings: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """The rows of a query; needs no place in the queue, since in WAL mode readers and writers do not meet."""
-        with self.thread_lock, _plain_errors(self.path):
+        with self.thread_lock, plain_errors(self.path):
             connection = self._connection or self._read_only or self._connect_to_read()
             return connection.execute(sql, tuple(bindings)).fetchall()
 
@@ -139,7 +139,7 @@ class SqliteDatabase:
         """
         if os.path.exists(target):
             raise StoreError(f"{target} exists already; name a file that does not.")
-        with self.thread_lock, _plain_errors(target):
+        with self.thread_lock, plain_errors(target):
             source = self._connection or self._connect_in_queue()
             destination = apsw.Connection(target)
             try:
@@ -189,7 +189,7 @@ class SqliteDatabase:
                 _refuse_network_file_system(folder)
                 self._queue = FileLock(self.path + ".lock")
             except OSError as error:
-                raise _folder_error(folder, error) from None
+                raise folder_error(folder, error) from None
         return self._queue
 
     def _connect_to_read(self) -> Any:
@@ -271,7 +271,7 @@ class SqliteDatabase:
     def _migrate(self, connection: Any) -> None:
         version = connection.execute("PRAGMA user_version").fetchall()[0][0]
         if version > migrate.latest():
-            raise _too_new(self.path, version)
+            raise too_new(self.path, version, migrate.latest())
         if version == migrate.latest():
             return
         connection.execute(f"PRAGMA page_size={_PAGE_SIZE}; PRAGMA journal_mode=WAL")
@@ -362,67 +362,6 @@ def _forget_all_after_fork() -> None:
 
 
 os.register_at_fork(before=_hold_all_before_fork, after_in_parent=_let_go_after_fork, after_in_child=_forget_all_after_fork)
-
-
-@contextmanager
-def _plain_errors(path: str) -> Generator[None]:
-    """SQLite's errors as ours: what happened, to which file, and what to do."""
-    try:
-        yield
-    except apsw.Error as error:
-        raise explained(error, path) from None
-
-
-def explained(error: apsw.Error, path: str) -> StoreError:
-    for kinds, explain in _EXPLANATIONS:
-        if isinstance(error, kinds):
-            return explain(path, error)
-    return StoreError(f"The database {path} answered: {error}")
-
-
-def _full(path: str, error: Exception) -> StoreError:
-    return StoreFull(
-        f"The database {path} cannot grow: {error}. Free some space (or set TIDEMILL_HOME to a disk that has it) and run "
-        "again; everything that was acknowledged before is kept."
-    )
-
-
-def _corrupt(path: str, error: Exception) -> StoreError:
-    return StoreCorrupt(
-        f"{path} is damaged or is not a Tidemill database: {error}. Nothing in it was changed. Move it away to start with an "
-        "empty one, or put a copy that `tidemill db backup` made in its place."
-    )
-
-
-def _read_only(path: str, error: Exception) -> StoreError:
-    return StoreReadOnly(
-        f"The database {path} cannot be written: {error}. Give this user write permission for the file and its folder, or "
-        "set TIDEMILL_HOME to a folder that can be written."
-    )
-
-
-def _too_new(path: str, version: int) -> StoreError:
-    return StoreTooNew(
-        f"The database {path} has schema {version}, written by a newer Tidemill; this one knows schemas up to "
-        f"{migrate.latest()}. Upgrade (pip install --upgrade tidemill), or set TIDEMILL_HOME to another folder."
-    )
-
-
-def _unreachable(path: str, error: Exception) -> StoreError:
-    return StoreUnreachable(f"The database {path} cannot be opened: {error}. Check the path and its permissions.")
-
-
-_EXPLANATIONS: tuple[tuple[tuple[type[apsw.Error], ...], Callable[[str, Exception], StoreError]], ...] = (
-    ((apsw.FullError, apsw.IOError), _full),
-    ((apsw.CorruptError, apsw.NotADBError), _corrupt),
-    ((apsw.ReadOnlyError, apsw.PermissionsError), _read_only),
-    ((apsw.CantOpenError,), _unreachable),
-)
-
-
-def _folder_error(folder: str, error: OSError) -> StoreError:
-    advice = "Set TIDEMILL_HOME to a folder that can be written."
-    return StoreReadOnly(f"The folder {folder} for the database cannot be used: {error.strerror}. {advice}")
 
 
 def _refuse_network_file_system(folder: str) -> None:

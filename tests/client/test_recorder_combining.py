@@ -174,6 +174,7 @@ class TestCombining:
             entries = [book.entry() for _ in range(3)]
             ticket = max(book.recorder.put(entry) for entry in entries)
             before = sys.gettrace()
+            sys._getframe().f_trace_opcodes = True  # Python 3.12 gives opcodes to a tracer only if it is asked before
             sys.settrace(trace)
             try:
                 book.recorder.commit(ticket)

@@ -238,30 +238,3 @@ class TestAnotherThread:
             return raised_by(outer, body) is outer
 
         assert in_thread(nest)
-
-    def test_a_program_that_is_traced_goes_on_after_a_limit(self, run_script: Callable[..., Any]) -> None:
-        done = run_script(
-            """
-            import sys, threading
-            from tidemill.interrupts import Limit, LimitPassed, call_within
-
-            def spin():
-                while True:
-                    pass
-
-            def limited():
-                try:
-                    call_within(Limit(0.01), spin, (), {})
-                except LimitPassed:
-                    print("interrupted")
-
-            thread = threading.Thread(target=limited)
-            thread.start()
-            thread.join()
-            sys.settrace(lambda *_: None)
-            (lambda: None)()
-            print("done")
-            """,
-            timeout=20,
-        )
-        assert done.stdout == "interrupted\ndone\n", done.stderr

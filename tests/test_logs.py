@@ -6,29 +6,19 @@ import logging
 import re
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tidemill import logs, settings
 from tidemill.client.recorder import Recorder
-from tidemill.logs import RunLog, RunLogger, engine_log, flow_run_log, storable, task_run_log
+from tidemill.logs import RunLog, RunLogger, engine_log, flow_run_log, task_run_log
 from tidemill.records import Batch
+from tidemill.store.sqlite import SqliteDatabase
 
 FLOW_RUN = "01920000-0000-7000-8000-000000000001"
 TASK_RUN = "01920000-0000-7000-8000-000000000002"
-
-
-class Nobody:
-    """A queue without others."""
-
-    busy = False
-
-    def enter(self, wait: bool = True) -> bool:
-        return True
-
-    def leave(self) -> None:
-        pass
 
 
 class Kept(logging.Handler):
@@ -45,9 +35,9 @@ class Kept(logging.Handler):
 class Record:
     """What a recorder was given."""
 
-    def __init__(self) -> None:
+    def __init__(self, database: SqliteDatabase) -> None:
         self.lines: list[Any] = []
-        self.recorder = Recorder(Nobody(), self._write)
+        self.recorder = Recorder(database, self._write)
 
     def _write(self, batch: Batch) -> dict[str, str]:
         self.lines += batch.logs
@@ -71,8 +61,10 @@ def loggers() -> Iterator[None]:
 
 
 @pytest.fixture
-def record() -> Record:
-    return Record()
+def record(tmp_path: Path) -> Iterator[Record]:
+    database = SqliteDatabase(str(tmp_path / "queue.db"))
+    yield Record(database)
+    database.close()
 
 
 @pytest.fixture
@@ -205,12 +197,6 @@ class TestRecord:
     def test_lone_surrogates_are_recorded_as_escapes(self, log: RunLog, record: Record) -> None:
         log.info("ü \ud800 🌊")
         assert record.messages() == ["ü \\ud800 🌊"]
-
-    @pytest.mark.parametrize(
-        ("text", "kept"), [("", ""), ("plain", "plain"), ("日本", "日本"), ("\udcff", "\\udcff"), ("\x00\x7f", "\x00\x7f")]
-    )
-    def test_what_can_be_stored_is_unicode(self, text: str, kept: str) -> None:
-        assert storable(text) == kept
 
 
 class TestStandardLogging:

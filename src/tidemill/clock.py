@@ -19,7 +19,7 @@ def now() -> int:
 
 def to_datetime(microseconds: int) -> datetime:
     """A time as an aware UTC `datetime`, exact to the microsecond."""
-    return datetime.fromtimestamp(microseconds / 1_000_000, UTC)  # a double is exact to the microsecond until 2255
+    return datetime.fromtimestamp(microseconds / 1_000_000, UTC)  # a double is exact to the microsecond until 2242
 
 
 def from_datetime(when: datetime) -> int:

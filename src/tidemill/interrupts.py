@@ -55,6 +55,11 @@ class Limit:
             self._open = False
 
     @property
+    def is_due_again(self) -> bool:
+        """Whether it was not raised, because its thread was shielded, and is still open."""
+        return self._open and not self.raised
+
+    @property
     def is_ending_anyway(self) -> bool:
         """Whether a limit around it has been raised already: its end is also the end of this one."""
         around = self.around
@@ -189,6 +194,8 @@ class _Watchdog:
         self._thread: threading.Thread | None = None
 
     def add(self, limit: Limit) -> None:
+        import ctypes  # noqa: F401  # pyright: ignore[reportUnusedImport]  # see _raise_there
+
         limit.around = self._innermost.get(limit.thread)
         self._innermost[limit.thread] = limit
         with self._changed:
@@ -215,7 +222,7 @@ class _Watchdog:
                 _, _, limit = heappop(self._limits)
                 if limit.is_ending_anyway:
                     continue
-                if limit.thread in shielded.depth or not limit.raise_once(_raise_there):
+                if not limit.raise_once(_raise_there) or limit.is_due_again:
                     heappush(self._limits, (monotonic() + _RETRY_SECONDS, next(self._order), limit))
 
 
@@ -241,9 +248,12 @@ def _raise_here(limit: Limit) -> None:
 
 def _raise_there(limit: Limit) -> None:
     """Raises in the limit's thread, at its next bytecode."""
-    import ctypes
+    import ctypes  # loaded by `_Watchdog.add`: importing here would let the thread go on into a shielded block
 
     kind = type("LimitPassed", (LimitPassed,), {"limit": limit})
+    if limit.thread in shielded.depth:
+        limit.raised = False
+        return
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(limit.thread), ctypes.py_object(kind))
 
 

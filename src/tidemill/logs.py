@@ -214,7 +214,7 @@ def _write_to(stream: TextIO, line: str) -> None:
         except UnicodeEncodeError:
             encoding = stream.encoding or "ascii"
             stream.write(line.encode(encoding, "backslashreplace").decode(encoding))
-    except (OSError, ValueError):  # a closed pipe or stream must not stop a run
+    except (OSError, ValueError, RuntimeError):  # a closed stream, or a signal handler that speaks while its thread does
         pass
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
+import threading
 import time
 from collections.abc import MutableMapping, Sequence
 from typing import Any, TextIO
@@ -207,13 +209,19 @@ def _is_terminal(stream: TextIO) -> bool:
         return False
 
 
+# Held over a fork: a child forked while another thread writes would find the stream's own lock taken for ever.
+_writing = threading.RLock()
+os.register_at_fork(before=_writing.acquire, after_in_parent=_writing.release, after_in_child=_writing.release)
+
+
 def _write_to(stream: TextIO, line: str) -> None:
     try:
-        try:
-            stream.write(line)
-        except UnicodeEncodeError:
-            encoding = stream.encoding or "ascii"
-            stream.write(line.encode(encoding, "backslashreplace").decode(encoding))
+        with _writing:
+            try:
+                stream.write(line)
+            except UnicodeEncodeError:
+                encoding = stream.encoding or "ascii"
+                stream.write(line.encode(encoding, "backslashreplace").decode(encoding))
     except (OSError, ValueError, RuntimeError):  # a closed stream, or a signal handler that speaks while its thread does
         pass
 

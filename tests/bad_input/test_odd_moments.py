@@ -67,7 +67,8 @@ def disturbed():
         n = len(calls)
         calls.append(n)
         {act}
-        signal.setitimer(signal.ITIMER_REAL, 0.0007)  # not an interval: on a slow machine handlers would pile up
+        if n < 200:  # set anew each time: with an interval, handlers would pile up on a slow machine
+            signal.setitimer(signal.ITIMER_REAL, 0.0007)
 
     signal.signal(signal.SIGALRM, disturb)
     signal.setitimer(signal.ITIMER_REAL, 0.001)

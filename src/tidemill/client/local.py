@@ -111,9 +111,9 @@ def session_for(settings: Settings) -> Session:
 
 def close_sessions() -> None:
     """Closes every session of this process; the next run opens a new one."""
-    while _sessions:
-        _, session = _sessions.popitem()
+    for key, session in list(_sessions.items()):
         session.close()
+        del _sessions[key]  # not before: what a signal handler records meanwhile must not wait for a lock of our own
 
 
 @atexit.register

@@ -311,8 +311,8 @@ class _Unwinding:
         self._replace(signal.SIGINT, handler, note_and_pass_on)
 
     def _restore(self) -> None:
-        while self._replaced:
-            number, (ours, before) = self._replaced.popitem()
+        for number in list(self._replaced):
+            ours, before = self._replaced.pop(number, (None, None))
             if signal.getsignal(number) == ours:  # else the program has set another meanwhile
                 signal.signal(number, before)
 

@@ -92,7 +92,7 @@ def _is_plain(value: Any, parts: int) -> int:
     if len(members) > parts:
         return -1
     for member in members:
-        parts = _is_plain(member, parts)
+        parts = _is_plain(member, parts - 1)
         if parts < 0:
             return -1
     return parts

@@ -45,6 +45,7 @@ class Recorder:
         self._write = write
         self._most_waiting = _RELAXED_BATCH if relaxed else _BACK_PRESSURE
         self._issued = 0
+        self._writing = False
         self._task_runs: dict[str, TaskRunEntry] = {}
         self._logs: list[LogEntry] = []
 
@@ -83,9 +84,7 @@ class Recorder:
         """Makes everything durable that was added before the call."""
         self._section.enter(wait=True)
         try:
-            # What a signal handler or finalizer records in the middle of a commit is written by the next one.
-            if not self._section.busy:
-                self._write_out()
+            self._write_out_once()
         finally:
             self._section.leave()
 
@@ -94,13 +93,14 @@ class Recorder:
         if not self._section.enter(wait=False):
             return False
         try:
-            self._write_out()
+            self._write_out_once()
         finally:
             self._section.leave()
         return True
 
     def forget(self) -> None:
         """Drops what waits; for a forked child, whose parent writes it."""
+        self._writing = False
         self._task_runs.clear()
         self._logs.clear()
 
@@ -111,6 +111,16 @@ class Recorder:
         if wake is not None:
             wake()
         return ticket
+
+    def _write_out_once(self) -> None:
+        """What a signal handler or finalizer records in the middle of a commit is written by the next one."""
+        if self._writing or self._section.busy:
+            return
+        self._writing = True
+        try:
+            self._write_out()
+        finally:
+            self._writing = False
 
     def _write_out(self) -> None:
         upto = self._issued

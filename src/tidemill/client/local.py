@@ -138,8 +138,9 @@ os.register_at_fork(after_in_child=_after_fork)
 def _boot_id() -> str:
     """Tells this start of the machine from others, so that process ids are not mistaken."""
     try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            return file.read().strip()
+        # As bytes: opening as text may import a codec, and a child forked meanwhile would wait for that import for ever.
+        with open("/proc/sys/kernel/random/boot_id", "rb") as file:
+            return file.read().strip().decode()
     except OSError:
         return ""
 

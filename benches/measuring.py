@@ -42,6 +42,7 @@ class Probe:
         count: how many of whatever the workload repeats, for us.
         peer_count: the same for the peer; None if it is not asked.
         settings: environment variables of ours.
+        words: what else the workload is told on its command line, after the count.
         used_home: whether another process has run a flow in the home before.
         recorded: the query that counts what has to be in the database, `count` of it.
         times: how often in each repeat; the median counts.
@@ -52,6 +53,7 @@ class Probe:
     count: int | None = None
     peer_count: int | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
+    words: tuple[object, ...] = ()
     used_home: bool = False
     recorded: str | None = None
     times: int = 1
@@ -96,7 +98,7 @@ def _one(probe: Probe, side: Side, folder: Path) -> Reading:
 def _arguments(probe: Probe, side: Side) -> list[object]:
     module = "nothing" if probe.name == "bare" else side.module
     count = probe.count_for(side)
-    return [module] if count is None else [module, count]
+    return [module] if count is None else [module, count, *probe.words]
 
 
 def run(command: list[str], environment: Mapping[str, str], room: Path) -> Reading:

@@ -86,8 +86,8 @@ PROBES = (
     *(_loop_probe(durability, count) for durability in _LOOP_BUDGETS for count in (1_000, 100_000)),
     _loop_probe("process", 10_000),
     Probe("subflows", "subflow_loop.py", 1_000, 10, recorded=SUBFLOW_RUNS),
-    Probe("async loop", "async_loop.py", 10_000, 1_000, recorded=TASK_RUNS),
-    Probe("async gather", "async_gather.py", 10_000, 1_000, recorded=TASK_RUNS),
+    Probe("async loop", "async_tasks.py", 10_000, 1_000, words=("loop",), recorded=TASK_RUNS),
+    Probe("async gather", "async_tasks.py", 10_000, 1_000, words=("gather",), recorded=TASK_RUNS),
     Probe("log lines", "log_lines.py", 10_000, 10_000, recorded=LOG_LINES),
 )
 """In the order in which they run. A probe that has no count takes none, and every side is asked."""

@@ -11,6 +11,7 @@ from tidemill.orchestration import Verdict
 from tidemill.records import Batch, Lease, LogEntry, NewFlowRun, Progress, RunPolicy, TaskRunEntry
 from tidemill.states import PENDING, Pending, Running, State, StateType
 from tidemill.store import Store, open_store
+from tidemill.store.sqlite import SqliteDatabase
 
 LONG_AGO = 1_714_564_800_000_000
 
@@ -86,6 +87,19 @@ class Desk:
     def execute(self, sql: str, *bindings: Any) -> None:
         with self.store.transaction() as execute:
             execute(sql, bindings)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the test's SQLite file is, in a folder that is not there yet."""
+    return tmp_path / "folder" / "tidemill.db"
+
+
+@pytest.fixture
+def database(path: Path) -> Iterator[SqliteDatabase]:
+    database = SqliteDatabase(str(path))
+    yield database
+    database.close()
 
 
 OpenStore = Callable[[], Store]

@@ -3,7 +3,6 @@
 import os
 import re
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import apsw
@@ -15,18 +14,6 @@ from tidemill.store.sqlite import SqliteDatabase
 
 MEBIBYTE = 1 << 20
 LINE = "INSERT INTO log (level, timestamp, name, message) VALUES (20, 0, 'x', ?)"
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "folder" / "tidemill.db"
-
-
-@pytest.fixture
-def database(path: Path) -> Iterator[SqliteDatabase]:
-    database = SqliteDatabase(str(path))
-    yield database
-    database.close()
 
 
 def write(database: SqliteDatabase, messages: list[str]) -> None:

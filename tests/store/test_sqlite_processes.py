@@ -3,7 +3,7 @@
 import ctypes
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -51,18 +51,6 @@ def fork(child):
 def end(pid):
     assert os.waitpid(pid, 0)[1] == 0
 """
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "folder" / "tidemill.db"
-
-
-@pytest.fixture
-def database(path: Path) -> Iterator[SqliteDatabase]:
-    database = SqliteDatabase(str(path))
-    yield database
-    database.close()
 
 
 @pytest.fixture

@@ -31,9 +31,9 @@ from tidemill.cli.output import (
     painted_state,
     printable,
     shortened,
-    show_details,
     show_json,
     show_list,
+    show_run,
     state_colour,
     took,
     when,
@@ -112,19 +112,9 @@ def inspect(run: RunName, /, *, format: Format = AS_TEXT) -> None:
     if format.json:
         show_json(found)
         return
-    show_details(_details(client, found))
-    print("\nStates")
-    for state in run_blocking(client.flow_run_states(found.id)):
-        print(f"  {exact(state.timestamp)}  {painted_state(state)}")
     subflows = Filters(flow_runs=FlowRunFilter(parent_flow_run_id=IdFilter(any_=[found.id])))
     children = run_blocking(client.flow_runs(subflows, FlowRunSort.START_TIME_ASC, Page(_MOST_SUBFLOWS)))
-    if children:
-        print("\nSubflow runs")
-        for child in children:
-            print(f"  {printable(child.name)}  {child.state_name}  {child.id}")
-    error = found.state.state_details.error if found.state else None
-    if error is not None:
-        print(f"\n{error.traceback.rstrip()}")
+    show_run(_details(client, found), run_blocking(client.flow_run_states(found.id)), found, children)
 
 
 @app.command

@@ -97,6 +97,26 @@ def show_details(rows: Iterable[tuple[str, str | None]]) -> None:
         print(paint(label.ljust(width), "bold") + value)
 
 
+def show_run(
+    details: Iterable[tuple[str, str | None]],
+    states: Iterable[State[Any]],
+    run: FlowRun | TaskRun,
+    children: Sequence[FlowRun] = (),
+) -> None:
+    """Prints all about one run: its details, every state it went through, its subflow runs, and its error if it failed."""
+    show_details(details)
+    print("\nStates")
+    for state in states:
+        print(f"  {exact(state.timestamp)}  {painted_state(state)}")
+    if children:
+        print("\nSubflow runs")
+        for child in children:
+            print(f"  {printable(child.name)}  {child.state_name}  {child.id}")
+    error = run.state.state_details.error if run.state else None
+    if error is not None:
+        print(f"\n{error.traceback.rstrip()}")
+
+
 def note(text: str) -> None:
     """Says something that is not the answer itself, so that a pipe does not get it."""
     print(text, file=sys.stderr)

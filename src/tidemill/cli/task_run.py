@@ -14,9 +14,9 @@ from tidemill.cli.output import (
     exact,
     painted_state,
     printable,
-    show_details,
     show_json,
     show_list,
+    show_run,
     state_colour,
     took,
     when,
@@ -87,13 +87,7 @@ def inspect(
     if format.json:
         show_json(found)
         return
-    show_details(_details(client, found))
-    print("\nStates")
-    for state in run_blocking(client.task_run_states(found.id)):
-        print(f"  {exact(state.timestamp)}  {painted_state(state)}")
-    error = found.state.state_details.error if found.state else None
-    if error is not None:
-        print(f"\n{error.traceback.rstrip()}")
+    show_run(_details(client, found), run_blocking(client.task_run_states(found.id)), found)
 
 
 def _details(client: Client, run: TaskRun) -> Iterator[tuple[str, str | None]]:

@@ -32,14 +32,14 @@ ROWS: dict[str, set[str]] = {
     },
     "MODEL": {"states", "records", "filters", "schedules", "rules"},
     "KEEP": {"store", "orchestration"},
-    "DOOR": {"client"},
+    "DOOR": {"client", "storage"},
     "RUN": {"engine", "results", "caching", "futures", "logs", "runners"},
     "FACE": {"flows", "tasks", "serve", "testing", "runtime", "__init__"},
     "PROGRAMS": {"server", "worker", "cli", "__main__"},
 }
 
 # Who may touch the KEEP; everybody else enters by the door.
-KEEPERS = {"store", "orchestration", "client.local", "server", "cli"}
+KEEPERS = {"store", "orchestration", "client.local", "client.session", "server", "cli"}
 
 # What the server, which runs nobody's code, does without.
 NOT_FOR_THE_SERVER = {"FACE", "RUN", "DOOR"}
@@ -75,6 +75,7 @@ HOMES: dict[str, set[str]] = {
     "dask": {"runners.dask"},
     "dateutil": {"schedules"},
     "distributed": {"runners.dask"},
+    "fsspec": {"storage"},
     "httpx2": {"client.http"},
     "litestar": {"server"},
     "msgspec": set().union(*ROWS.values()) - ROWS["GROUND"] | {"serializers"},
@@ -101,6 +102,7 @@ LATE_IMPORTS: dict[str, dict[str, str]] = {
     "interrupts.py": {"ctypes": "start-up time: only a time limit on a thread that is not the main one needs it"},
     "serializers.py": {"cloudpickle": "start-up time: only what pickle cannot write needs it"},
     "profiles.py": {"tomllib": "start-up time: most homes have no profile file"},
+    "storage.py": {"fsspec.core": "an optional extra: only results at a URL need it"},
     "store/sqlite.py": {"ctypes": "start-up time: only a forked child needs it"},
 }
 

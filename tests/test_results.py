@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tidemill import ids, results, settings
-from tidemill.exceptions import FailedRun, MissingResult, StoreError
-from tidemill.results import keep, keep_error, load
+from tidemill import ids, settings, storage
+from tidemill.exceptions import DefinitionError, FailedRun, MissingResult, StoreError
+from tidemill.results import AS_USUAL, NOT_WANTED, ResultOptions, keep, keep_error, load, result_options
 from tidemill.states import Completed, ResultReference, Unkept
 
 INLINE = 1_000
@@ -51,6 +51,25 @@ class Explosive:
 
 def explode() -> None:
     raise KeyError("while it is read")
+
+
+class Reversed:
+    """A serializer of one's own."""
+
+    name = "reversed"
+
+    def dumps(self, value: Any) -> bytes:
+        return pickle.dumps(value)[::-1]
+
+    def loads(self, data: bytes) -> Any:
+        return pickle.loads(data[::-1])
+
+
+def kept_under(value: Any, options: ResultOptions, **names: Any) -> ResultReference:
+    """Keeps a value that can be kept."""
+    kept = keep(value, options, lambda: names)
+    assert isinstance(kept, ResultReference), kept
+    return kept
 
 
 def files(folder: Path) -> list[str]:
@@ -191,8 +210,157 @@ class TestLoad:
             seen.append(files(folder))
             replace(source, target)
 
-        monkeypatch.setattr(results.os, "replace", look)
+        monkeypatch.setattr(storage.os, "replace", look)
         kept = keep("x" * 2_000)
         assert isinstance(kept, ResultReference)
-        assert seen == [[f"{kept.storage_key}.part"]]
+        ((name,),) = seen
+        assert name.startswith(f"{kept.storage_key}.")
+        assert name.endswith(".part")
         assert files(folder) == [kept.storage_key]
+
+
+class TestOptions:
+    def test_without_options_everything_is_as_usual(self) -> None:
+        assert result_options() is AS_USUAL
+        assert AS_USUAL.within(AS_USUAL) is AS_USUAL
+
+    def test_what_a_task_leaves_open_is_as_in_its_flow_but_for_the_names_of_files(self, tmp_path: Path) -> None:
+        flow = result_options(
+            persist_result=True, result_storage=tmp_path, result_serializer="json", result_storage_key="flow.json"
+        )
+        assert AS_USUAL.within(flow) == ResultOptions(True, str(tmp_path), "json", None)
+        task = result_options(persist_result=False, result_storage="s3://bucket", result_storage_key="task")
+        assert task.within(flow) == ResultOptions(False, "s3://bucket", "json", "task")
+
+    @pytest.mark.parametrize(
+        ("options", "reason"),
+        [
+            ({"persist_result": "yes"}, "persist_result is True, False or None"),
+            ({"result_storage": 42}, "a folder or a URL"),
+            ({"result_storage": ""}, "a folder or a URL"),
+            ({"result_serializer": "yaml"}, "no serializer 'yaml'"),
+            ({"result_storage_key": 42}, "a template such as"),
+        ],
+    )
+    def test_what_cannot_be_is_refused_where_it_is_declared(self, options: dict[str, Any], reason: str) -> None:
+        with pytest.raises(DefinitionError, match=reason):
+            result_options(**options)
+
+    def test_what_is_not_to_be_kept_is_not(self, folder: Path) -> None:
+        never = result_options(persist_result=False)
+        assert keep("x" * 2_000, never) is NOT_WANTED
+        assert keep(None, never) is NOT_WANTED
+        assert files(folder) == []
+
+    def test_what_must_be_kept_and_cannot_be_is_told_as_usual(self) -> None:
+        kept = keep((x for x in "abc"), result_options(persist_result=True))
+        assert isinstance(kept, Unkept)
+
+    @pytest.mark.parametrize("value", ["small", "x" * 2_000, None, [1, {"a": 2.5}]])
+    @pytest.mark.parametrize("serializer", ["pickle", "json", "compressed/pickle", "compressed/json", Reversed()])
+    def test_a_value_is_written_as_it_was_asked_for(self, serializer: Any, value: Any) -> None:
+        kept = kept_under(value, result_options(result_serializer=serializer))
+        assert kept.serializer == (serializer if isinstance(serializer, str) else f"reversed@{__name__}:Reversed")
+        assert load(kept) == value
+
+    def test_what_the_serializer_refuses_is_not_kept_and_the_reason_is_told(self) -> None:
+        assert keep((1, 2), result_options(result_serializer="json")) == Unkept(
+            "JSON would not give it back as it is: it is of type tuple"
+        )
+
+    def test_the_limit_counts_what_is_written(self) -> None:
+        assert isinstance(keep("x" * 100_000), Unkept)
+        kept = kept_under("x" * 100_000, result_options(result_serializer="compressed/pickle"))
+        assert kept.inline is not None
+
+
+class TestStorage:
+    def test_small_values_become_files_too_where_a_folder_is_given(self, tmp_path: Path, folder: Path) -> None:
+        kept = kept_under(42, result_options(result_storage=tmp_path / "mine"))
+        assert files(folder) == []
+        (name,) = files(tmp_path / "mine")
+        assert kept.storage_key == str(tmp_path / "mine" / name)
+        assert load(kept) == 42
+
+    def test_a_folder_is_found_again_from_another_working_directory(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        kept = kept_under(42, result_options(result_storage="mine"))
+        monkeypatch.chdir("/")
+        assert load(kept) == 42
+
+    def test_another_process_needs_nothing_but_the_reference(self, tmp_path: Path, run_script: Any) -> None:
+        kept = kept_under({"a": 1}, result_options(result_storage=tmp_path / "mine", result_serializer="compressed/json"))
+        done = run_script(
+            f"""
+            from tidemill.results import load
+            from tidemill.states import ResultReference
+            print(load(ResultReference({kept.serializer!r}, None, {kept.storage_key!r})))
+            """
+        )
+        assert done.stdout == "{'a': 1}\n", done.stderr
+
+    @pytest.mark.parametrize("value", [42, "x" * 2_000])
+    def test_a_value_can_be_kept_wherever_fsspec_opens_a_file(self, value: Any) -> None:
+        kept = kept_under(value, result_options(result_storage="memory://results/here"))
+        assert str(kept.storage_key).startswith("memory://results/here/")
+        assert load(kept) == value
+        storage.delete(str(kept.storage_key))
+        with pytest.raises(MissingResult, match=r"memory://results/here/.*cannot be read.*Run it again"):
+            load(kept)
+
+
+class Names:
+    id = "1234"
+
+
+class TestNamesOfFiles:
+    def test_a_template_names_the_file(self, folder: Path) -> None:
+        options = result_options(result_storage_key="{flow_run.id}/{parameters[day]}-{parameters[n]:03}.json")
+        kept = kept_under(42, options, flow_run=Names(), parameters={"day": "monday", "n": 7})
+        assert (folder / "1234" / "monday-007.json").exists()
+        assert str(kept.storage_key).startswith("1234/monday-007.json#")
+        assert load(kept) == 42
+
+    def test_a_function_names_the_file_in_a_storage_of_its_own(self, tmp_path: Path) -> None:
+        kept = kept_under(42, result_options(result_storage=tmp_path, result_storage_key=lambda: "latest"))
+        assert (tmp_path / "latest").exists()
+        assert load(kept) == 42
+
+    def test_a_url_can_have_names_too(self) -> None:
+        kept = kept_under([1], result_options(result_storage="memory://named", result_storage_key="latest"))
+        assert load(kept) == [1]
+
+    def test_a_run_whose_file_was_written_over_never_answers_with_the_later_value(self) -> None:
+        options = result_options(result_storage_key="latest")
+        first, second = kept_under(1, options), kept_under(2, options)
+        assert load(second) == 2
+        with pytest.raises(MissingResult, match=r"latest holds a later result.*result_storage_key. Run it again"):
+            load(first)
+
+    def test_an_equal_value_written_over_is_still_the_value(self) -> None:
+        options = result_options(result_storage_key="latest")
+        first, _ = kept_under(1, options), kept_under(1, options)
+        assert load(first) == 1
+
+    @pytest.mark.parametrize(
+        ("key", "reason"),
+        [
+            ("{parameters[y]}", "cannot be filled in: KeyError 'y'"),
+            ("{nothing}", "cannot be filled in: KeyError 'nothing'"),
+            ("../../etc/passwd", "inside the storage"),
+            ("{parameters[x]}", "inside the storage"),
+            ("/absolute", "inside the storage"),
+            ("", "inside the storage"),
+            ("a\0b", "inside the storage"),
+            ("long" * 100, "too long"),
+            (lambda: 42, "gave 42; it must give text"),
+            (lambda: 1 / 0, "cannot be filled in: ZeroDivisionError"),
+        ],
+    )
+    def test_a_name_that_no_file_can_have_means_that_the_value_is_not_kept(self, key: Any, reason: str, folder: Path) -> None:
+        kept = keep(42, result_options(result_storage_key=key), lambda: {"parameters": {"x": "../x"}})
+        assert isinstance(kept, Unkept)
+        assert reason in kept.reason
+        assert files(folder) == []

@@ -3,7 +3,9 @@
 import enum
 import math
 import pickle
+import sys
 from collections import OrderedDict, namedtuple
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -14,7 +16,7 @@ import msgspec
 import pytest
 
 from tidemill import serializers
-from tidemill.exceptions import SerializationError
+from tidemill.exceptions import DefinitionError, SerializationError
 
 Pair = namedtuple("Pair", "left right")
 
@@ -213,5 +215,141 @@ def test_bytes_that_give_no_value_are_an_error(serializer: str, data: bytes) -> 
 
 
 def test_an_unknown_serializer_is_named() -> None:
-    with pytest.raises(SerializationError, match=r"no serializer 'yaml'.*'json' and 'pickle'"):
+    with pytest.raises(SerializationError, match=r"no serializer 'yaml'.*'pickle', 'json'"):
         serializers.load("yaml", b"1")
+
+
+class Shouting:
+    """Writes text in capitals, and reads it back in small letters."""
+
+    name = "shouting"
+
+    def __init__(self, mark: str = "!") -> None:
+        self.mark = mark
+
+    def dumps(self, value: Any) -> bytes:
+        return (value.upper() + self.mark).encode()
+
+    def loads(self, data: bytes) -> Any:
+        return data.decode()[:-1].lower()
+
+
+class Nameless(Shouting):
+    name = property(lambda self: type(self).__name__)  # type: ignore[assignment]
+
+
+class Textual(Shouting):
+    def dumps(self, value: Any) -> Any:
+        return value.upper()
+
+
+class Demanding(Shouting):
+    def __init__(self, mark: str, more: str) -> None:
+        super().__init__(mark + more)
+
+
+COMPRESSED = [
+    "compressed/pickle",
+    "compressed/json",
+    "compressed/zlib/pickle",
+    "compressed/bz2/json",
+    "compressed/lzma/pickle",
+]
+
+
+class TestChosenWays:
+    @pytest.mark.parametrize("name", ["pickle", "json", *COMPRESSED])
+    def test_a_way_gives_the_value_back_under_the_name_it_was_asked_for(self, name: str) -> None:
+        way = serializers.chosen(name)
+        value = {"a": [1, 2.5, None, "tide" * 1_000]}
+        data = way.dump(value)
+        assert way.name == name
+        assert serializers.load(way.name, data) == value
+        assert (len(data) < 1_000) is name.startswith("compressed")
+
+    @pytest.mark.parametrize("name", COMPRESSED)
+    def test_damaged_compressed_bytes_are_an_error(self, name: str) -> None:
+        data = serializers.chosen(name).dump("tide" * 100)
+        with pytest.raises(SerializationError, match="cannot be read back"):
+            serializers.load(name, data[:-4])
+
+    @pytest.mark.parametrize(
+        ("value", "reason"),
+        [
+            ({"a": [1, (2, 3)]}, r"it\['a'\]\[1\] is of type tuple"),
+            ([{"day": datetime(2024, 5, 1, tzinfo=UTC)}], r"it\[0\]\['day'\] is of type datetime"),
+            ({"a": {1: 2}}, r"it\['a'\] has a key of type int"),
+            (Text("a"), "it is of type Text"),
+            ([math.nan], r"it\[0\] is nan"),
+            ({"a": "\ud800"}, "no Unicode"),
+        ],
+    )
+    def test_json_writes_nothing_that_it_would_give_back_changed(self, value: Any, reason: str) -> None:
+        with pytest.raises(SerializationError, match=reason):
+            serializers.chosen("json").dump(value)
+
+    def test_json_writes_large_values_and_refuses_what_is_too_deep(self) -> None:
+        way = serializers.chosen("json")
+        assert way.load(way.dump(list(range(10_000)))) == list(range(10_000))
+        circle: list[Any] = []
+        circle.append(circle)
+        with pytest.raises(SerializationError, match="too deep"):
+            way.dump(circle)
+
+    def test_an_own_serializer_is_recorded_with_its_place(self) -> None:
+        way = serializers.chosen(Shouting())
+        assert way.name == f"shouting@{__name__}:Shouting"
+        assert serializers.load(way.name, way.dump("Tide")) == "tide"
+
+    def test_one_without_a_name_has_that_of_its_class(self) -> None:
+        assert serializers.chosen(Nameless()).name == f"Nameless@{__name__}:Nameless"
+
+    @pytest.mark.parametrize("place", ["{module}:Shouting", "{module}:TestChosenWays.Inner"])
+    def test_in_a_process_that_has_not_made_it_its_class_is_called(self, place: str, elsewhere: str) -> None:
+        assert serializers.load("other@" + place.format(module=elsewhere), b"TIDE!") == "tide"
+
+    class Inner(Shouting):
+        pass
+
+    @pytest.fixture
+    def elsewhere(self, monkeypatch: pytest.MonkeyPatch) -> str:
+        """This module, under a name that can be imported."""
+        monkeypatch.setitem(sys.modules, "own_serializers", sys.modules[__name__])
+        return "own_serializers"
+
+    @pytest.mark.parametrize(
+        ("name", "reason"),
+        [
+            ("x@own_serializers:Nowhere", "no attribute 'Nowhere'"),
+            ("x@no_such_module:Own", "No module named 'no_such_module'"),
+            ("x@own_serializers:Demanding", "missing 2 required"),
+            ("x@own_serializers:Point", "missing 2 required"),
+            ("x@", "Empty module name"),
+        ],
+    )
+    def test_one_that_cannot_be_found_is_told_with_its_place(self, name: str, reason: str, elsewhere: str) -> None:
+        with pytest.raises(SerializationError, match=rf"'x' is not known here.*{reason}.*Import the module"):
+            serializers.load(name, b"")
+
+    @pytest.mark.parametrize(
+        ("serializer", "reason"),
+        [
+            ("yaml", "There is no serializer 'yaml'"),
+            ("compressed", "There is no serializer"),
+            ("compressed/yaml", "There is no serializer"),
+            ("compressed/gzip/pickle", "There is no serializer"),
+            ("compressed/compressed/pickle", "There is no serializer"),
+            (Shouting, r"write Shouting\(\)"),
+            (42, r"an object with dumps\(\) and loads\(\), not 42"),
+            (None, "not None"),
+        ],
+    )
+    def test_what_is_no_serializer_is_refused_where_it_is_declared(self, serializer: Any, reason: str) -> None:
+        with pytest.raises(DefinitionError, match=reason):
+            serializers.chosen(serializer)
+
+    @pytest.mark.parametrize(("make", "reason"), [(Shouting, "AttributeError"), (Textual, "gave str; it must give bytes")])
+    def test_what_an_own_serializer_does_wrong_is_told_with_its_name(self, make: Callable[[], Any], reason: str) -> None:
+        value = 42 if make is Shouting else "tide"
+        with pytest.raises(SerializationError, match=rf"{make.__name__}\.dumps\(\).*{reason}"):  # type: ignore[attr-defined]
+            serializers.chosen(make()).dump(value)

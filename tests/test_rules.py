@@ -162,6 +162,7 @@ def test_a_run_that_failed_is_tried_again_as_often_as_it_may(
     ("state", "current", "run_count", "name"),
     [
         (Running(), FAILED, 1, "Retrying"),
+        (Running(), CRASHED, 1, "Resuming"),
         (Running(), SCHEDULED, 2, "Retrying"),
         (Running(), PENDING, 0, "Running"),
         (Running(), PAUSED, 1, "Running"),

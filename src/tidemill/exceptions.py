@@ -18,6 +18,7 @@ TidemillError
 │   └── TaskRunTimeoutError
 ├── OrchestrationError            a run may not do what was asked
 │   ├── IllegalTransition
+│   ├── FlowRunIsLive
 │   └── FencedRun
 ├── MissingContextError           called outside a run                         (also RuntimeError)
 ├── ObjectNotFound
@@ -110,6 +111,10 @@ class OrchestrationError(TidemillError):
 
 class IllegalTransition(OrchestrationError):
     """The run cannot go from its state to the one proposed."""
+
+
+class FlowRunIsLive(OrchestrationError):
+    """A process works on the flow run; nobody else can, until it has ended."""
 
 
 class FencedRun(OrchestrationError):

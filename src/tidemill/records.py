@@ -118,7 +118,10 @@ class Log(msgspec.Struct, kw_only=True):
 
 
 class Lease(msgspec.Struct, kw_only=True):
-    """A process's claim on the flow runs it works on: valid until `deadline` (microseconds), if it is not renewed."""
+    """A process's claim on the flow runs it works on: valid until `deadline` (microseconds), if it is not renewed.
+
+    `boot_id` names the place where `pid` means this process; `process_start` tells it from a later one of the same id.
+    """
 
     id: str
     pid: int
@@ -126,6 +129,7 @@ class Lease(msgspec.Struct, kw_only=True):
     hostname: str
     acquired: int
     deadline: int
+    process_start: int | None = None
 
 
 class NewFlowRun(msgspec.Struct, kw_only=True):
@@ -142,6 +146,8 @@ class NewFlowRun(msgspec.Struct, kw_only=True):
     parent_task_run_id: str | None = None
     parent_flow_run_id: str | None = None
     idempotency_key: str | None = None
+    # The call's arguments, serialized (serializer, bytes), where `parameters` does not give them back as they were.
+    call: tuple[str, bytes] | None = None
 
 
 # One state in a task run's history: type, name (None where the type says it), message, time in microseconds.

@@ -142,7 +142,7 @@ def retry_failed_runs(proposed: State[Any], facts: Facts) -> Decision | None:
 
 def name_reruns(proposed: State[Any], facts: Facts) -> Decision | None:
     if proposed.type is RUNNING and proposed.name == "Running" and facts.run_count > 0 and facts.current is not PAUSED:
-        proposed.name = "Retrying"
+        proposed.name = "Resuming" if facts.current is CRASHED else "Retrying"
     return None
 
 

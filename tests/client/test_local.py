@@ -14,7 +14,7 @@ import pytest
 
 from tidemill import ids, settings
 from tidemill.client import close_sessions, connect
-from tidemill.client.local import session_for
+from tidemill.client.session import session_for
 from tidemill.colour import AsyncIO, BlockingIO, run_blocking
 from tidemill.exceptions import FencedRun, StoreError
 from tidemill.filters import Page
@@ -96,7 +96,7 @@ class TestSession:
 
     def test_threads_that_connect_at_once_share_one(self) -> None:
         for _ in range(10):
-            found = in_step(4, lambda: id(connect(BlockingIO()).recorder), "client/local.py", "client/__init__.py")
+            found = in_step(4, lambda: id(connect(BlockingIO()).recorder), "client/session.py", "client/__init__.py")
             assert len(set(found)) == 1
             close_sessions()
 
@@ -120,7 +120,7 @@ class TestLease:
         assert len(leases()) == 1
 
     def test_threads_that_start_at_once_share_one(self) -> None:
-        in_step(4, start_flow_run, "client/local.py")
+        in_step(4, start_flow_run, "client/session.py")
         assert len(leases()) == 1
         assert run_blocking(connect(BlockingIO()).count_flow_runs()) == 4
 
@@ -253,7 +253,7 @@ connected.recorder._write = write
             + """
 import json
 from tidemill import settings
-from tidemill.client.local import session_for
+from tidemill.client.session import session_for
 lease = session_for(settings.current()).lease().id
 say(3)
 child = os.fork()

@@ -11,6 +11,7 @@ from tidemill.records import NewFlowRun
 from tidemill.states import (
     CANCELLED,
     COMPLETED,
+    CRASHED,
     FAILED,
     PENDING,
     RUNNING,
@@ -25,7 +26,7 @@ from tidemill.states import (
     Running,
     Scheduled,
 )
-from tidemill.store import reading, writing
+from tidemill.store import leases, reading
 
 KEPT = ResultReference("json", b"42")
 
@@ -218,15 +219,16 @@ class TestLeases:
     def test_whether_it_is_still_there_is_told(self, desk: Any) -> None:
         desk.flow_run()
         with desk.store.transaction() as execute:
-            assert writing.renew_lease(execute, desk.lease.id, 1)
-            assert not writing.renew_lease(execute, ids.new_id(), 1)
+            assert leases.renew_lease(execute, desk.lease.id, 1)
+            assert not leases.renew_lease(execute, ids.new_id(), 1)
 
     def test_given_back_it_holds_nothing(self, desk: Any) -> None:
         run = desk.flow_run()
         orchestration.release_lease(desk.store, desk.lease)
         assert desk.count("lease") == 0
         assert lease_of(desk, run) is None
-        assert read(desk, run).state_type is RUNNING
+        state = read(desk, run).state
+        assert (state.type, state.message) == (CRASHED, "The process that ran it ended before it did (process 1 on host host).")
 
     @pytest.mark.parametrize(("state", "held"), [(Cancelling, True), (Paused, False), (Failed, False), (Crashed, False)])
     def test_a_run_is_held_only_while_somebody_works_on_it(self, desk: Any, state: Any, held: bool) -> None:
@@ -239,7 +241,7 @@ class TestLeases:
         desk.propose(run, Failed())
         other = desk.another_lease()
         with desk.store.transaction() as execute:
-            writing.ensure_lease(execute, other)
+            leases.ensure_lease(execute, other)
         assert desk.propose(run, Running(), lease_id=other.id).status == "ACCEPT"
         assert lease_of(desk, run) == other.id
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from tidemill import settings as settings_module
-from tidemill.client.local import LocalClient, close_sessions, session_for
+from tidemill.client.local import LocalClient
+from tidemill.client.session import close_sessions, session_for
 from tidemill.colour import IO
 from tidemill.exceptions import StoreUnreachable
 

@@ -109,6 +109,12 @@ def flow_run(fetch: Fetch, flow_run_id: str) -> FlowRun | None:
     return _first(map(_to_flow_run, fetch(sql, (ids.to_bytes(flow_run_id),))))
 
 
+def flow_run_call(fetch: Fetch, flow_run_id: str) -> tuple[str, bytes] | None:
+    """The arguments a flow run was called with (serializer, bytes), where its parameters do not give them back."""
+    rows = fetch("SELECT call_serializer, call FROM flow_run WHERE id = ?", (ids.to_bytes(flow_run_id),))
+    return (rows[0][0], rows[0][1]) if rows and rows[0][0] is not None else None
+
+
 def flow_runs(
     fetch: Fetch, filters: Filters = EVERYTHING, sort: FlowRunSort = FlowRunSort.ID_DESC, page: Page = FIRST_PAGE
 ) -> list[FlowRun]:

@@ -71,10 +71,19 @@ def record(execute: Execute, batch: Batch) -> dict[str, str]:
         else:
             refused[entry.flow_run_id] = reason  # type: ignore[index]
     blobs: dict[str | None, bytes | None] = {None: None, **{run_id: to_bytes(run_id) for run_id in known}}
-    _insert(execute, _task_run_statement, (_task_run_row(entry, blobs) for entry in task_runs), len(task_runs))
+    _write_task_runs(execute, task_runs, blobs)
     logs = [entry for entry in batch.logs if entry[0] is None or entry[0] in known]
     _insert(execute, _log_statement, (_log_row(entry, blobs) for entry in logs), len(logs))
     return refused
+
+
+def write_task_runs(execute: Execute, entries: Sequence[TaskRunEntry]) -> None:
+    """Writes task runs whoever holds their flow runs; for corrections, inside the transaction that has read them."""
+    _write_task_runs(execute, entries, {None: None, **{run: to_bytes(run) for run in {e.flow_run_id for e in entries} if run}})
+
+
+def _write_task_runs(execute: Execute, entries: Sequence[TaskRunEntry], blobs: dict[str | None, bytes | None]) -> None:
+    _insert(execute, _task_run_statement, (_task_run_row(entry, blobs) for entry in entries), len(entries))
 
 
 def _holders(execute: Execute, flow_run_ids: Iterable[str]) -> dict[str, tuple[int, bytes | None, str]]:
@@ -163,7 +172,9 @@ def _holders_statement(count: int) -> str:
 @cache
 def _task_run_statement(rows: int) -> str:
     changes = ", ".join(f"{name} = excluded.{name}" for name in _TASK_RUN_COLUMNS if name not in _FIXED_AT_CREATION)
-    return f"{_values('task_run', _TASK_RUN_COLUMNS, rows)} ON CONFLICT (id) DO UPDATE SET {changes}"
+    # A parent process and its child may both record a run: the longer story wins, whoever writes last.
+    newer = "length(excluded.history) >= length(task_run.history)"
+    return f"{_values('task_run', _TASK_RUN_COLUMNS, rows)} ON CONFLICT (id) DO UPDATE SET {changes} WHERE {newer}"
 
 
 @cache

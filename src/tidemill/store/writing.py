@@ -1,4 +1,4 @@
-"""The negotiated half of the write path: flows, flow runs, their states, and the leases that hold them.
+"""The negotiated half of the write path: flows, flow runs and their states.
 
 Each function runs inside its caller's transaction. What may be written is decided before, in orchestration.
 """
@@ -12,7 +12,7 @@ import msgspec
 
 from tidemill import clock
 from tidemill.ids import from_bytes, new_id, to_bytes
-from tidemill.records import Lease, NewFlowRun, RunPolicy
+from tidemill.records import NewFlowRun, RunPolicy
 from tidemill.states import RUNNING, TERMINAL_TYPES, ResultReference, State, StateDetails, StateType
 from tidemill.texts import storable
 
@@ -26,6 +26,7 @@ _decode_details = msgspec.json.Decoder(StateDetails).decode
 class FlowRunFacts(NamedTuple):
     """What the rules ask about a flow run before they let it change. Times are microseconds, delays seconds."""
 
+    name: str
     state_type: StateType
     state_timestamp: int
     attempt: int
@@ -56,7 +57,7 @@ def insert_flow_run(execute: Execute, run: NewFlowRun, state: State[Any], now: i
     execute(
         "INSERT INTO flow_run (id, flow_id, name, flow_version, entrypoint, state_id, state_type, state_name, "
         "state_timestamp, parameters, tags, empirical_policy, parent_task_run_id, parent_flow_run_id, idempotency_key, "
-        "created, updated, expected_start_time) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+        "created, updated, expected_start_time, call_serializer, call) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
         (
             to_bytes(run.id),
             ensure_flow(execute, run.flow_name, now),
@@ -76,31 +77,40 @@ def insert_flow_run(execute: Execute, run: NewFlowRun, state: State[Any], now: i
             now,
             now,
             _scheduled_for(state, now),
+            *(run.call or (None, None)),
         ),
     )
     _insert_state(execute, run.id, 0, state)
 
 
+def flow_run_with_key(execute: Execute, flow_name: str, idempotency_key: str) -> str | None:
+    """The id of the run of this flow that was created with this key."""
+    sql = "SELECT run.id FROM flow_run AS run JOIN flow ON flow.id = run.flow_id WHERE flow.name = ? AND idempotency_key = ?"
+    found = execute(sql, (flow_name, idempotency_key)).fetchall()
+    return from_bytes(found[0][0]) if found else None
+
+
 def flow_run_facts(execute: Execute, flow_run_id: str) -> FlowRunFacts | None:
     """What the rules need to know of a flow run; None if there is none of this id."""
     rows = execute(
-        "SELECT run.state_type, run.state_timestamp, run.attempt, run.lease_id, run.start_time, run.total_run_time, "
+        "SELECT run.name, run.state_type, run.state_timestamp, run.attempt, run.lease_id, run.start_time, run.total_run_time, "
         "run.empirical_policy, state.seq, state.details, state.result_serializer FROM flow_run AS run "
         "JOIN flow_run_state AS state ON state.flow_run_id = run.id WHERE run.id = ? ORDER BY state.seq DESC LIMIT 1",
         (to_bytes(flow_run_id),),
     ).fetchall()
     if not rows:
         return None
-    type, timestamp, attempt, lease, start_time, total_run_time, policy_json, seq, details_json, serializer = rows[0]
+    name, type, timestamp, attempt, lease, start_time, total, policy_json, seq, details_json, serializer = rows[0]
     policy = _decode_policy(policy_json)
     details = _decode_details(details_json)
     return FlowRunFacts(
+        name=name,
         state_type=StateType(type),
         state_timestamp=timestamp,
         attempt=attempt,
         lease_id=from_bytes(lease) if lease else None,
         start_time=start_time,
-        total_run_time=total_run_time,
+        total_run_time=total,
         retries=policy.retries,
         retry_delay=policy.delay_before(attempt),
         states=seq + 1,
@@ -114,12 +124,13 @@ def write_flow_run_state(
     execute: Execute, flow_run_id: str, state: State[Any], facts: FlowRunFacts, lease_id: str | None
 ) -> None:
     """Makes `state` the run's current one. A run that starts running begins an attempt and is held by `lease_id`; one that
-    stops is held by nobody. Times never decrease within a run, whatever the clock does."""
+    stops is held by nobody, unless it only waits for its retry. Times never decrease within a run, whatever the clock does."""
     state.id = state.id or new_id()
     timestamp = max(clock.from_datetime(state.timestamp), facts.state_timestamp + 1)
     state.timestamp = clock.to_datetime(timestamp)
     running = state.type is RUNNING
-    held = running or state.type in (StateType.PENDING, StateType.CANCELLING)
+    waits_for_retry = state.type is StateType.SCHEDULED and facts.state_type is RUNNING
+    held = running or waits_for_retry or state.type in (StateType.PENDING, StateType.CANCELLING)
     ran_for = timestamp - facts.state_timestamp if facts.state_type is RUNNING else 0
     holder = (lease_id or facts.lease_id) if held else None
     execute(
@@ -161,25 +172,6 @@ def result_keys(execute: Execute, flow_run_id: str) -> list[str]:
 def delete_flow_run(execute: Execute, flow_run_id: str) -> bool:
     """Removes a flow run with its states, task runs and logs; says whether there was one."""
     return bool(execute("DELETE FROM flow_run WHERE id = ? RETURNING 1", (to_bytes(flow_run_id),)).fetchall())
-
-
-def ensure_lease(execute: Execute, lease: Lease) -> None:
-    """Records a lease, if it is not recorded yet."""
-    execute(
-        "INSERT INTO lease (id, pid, boot_id, hostname, acquired, deadline) VALUES (?, ?, ?, ?, ?, ?) "
-        "ON CONFLICT (id) DO NOTHING",
-        (to_bytes(lease.id), lease.pid, lease.boot_id, lease.hostname, lease.acquired, lease.deadline),
-    )
-
-
-def renew_lease(execute: Execute, lease_id: str, deadline: int) -> bool:
-    """Moves a lease's deadline; False if the lease is no longer there."""
-    rows = execute("UPDATE lease SET deadline = ? WHERE id = ? RETURNING 1", (deadline, to_bytes(lease_id))).fetchall()
-    return bool(rows)
-
-
-def delete_lease(execute: Execute, lease_id: str) -> None:
-    execute("DELETE FROM lease WHERE id = ?", (to_bytes(lease_id),))
 
 
 def _insert_state(execute: Execute, flow_run_id: str, seq: int, state: State[Any]) -> None:

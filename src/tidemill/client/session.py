@@ -1,0 +1,145 @@
+"""What the runs of a process share: the store, the recorder, the lease, and the pulse that keeps both going."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+
+from tidemill import clock, orchestration
+from tidemill.client.pulse import Pulse
+from tidemill.client.recorder import Recorder
+from tidemill.exceptions import StoreError
+from tidemill.ids import new_id
+from tidemill.orchestration import Started, processes
+from tidemill.records import Lease
+from tidemill.settings import Settings
+from tidemill.store import Store, open_store
+
+# A lease is renewed this often within its length: two renewals may fail before it ends.
+_RENEWALS_PER_LEASE = 3
+
+
+_lock = threading.Lock()  # for making a process's one session and one lease
+
+
+class Session:
+    """The process's place at one store."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.store: Store = open_store(settings.database_path, durability=settings.durability)
+        self.recorder = Recorder(self.store.database, self.store.record, relaxed=settings.durability == "relaxed")
+        self.closed = False
+        # The flow runs that this process works on, each with its attempt.
+        self.attempts: dict[str, int] = {}
+        self._lease: Lease | None = None
+        self._lease_recorded = False
+        self._lease_seconds = settings.lease_seconds
+        self._flush_interval = settings.flush_interval
+        self._start_pulse()
+
+    def lease(self) -> Lease:
+        """The claim under which this process works on flow runs, from now on kept alive."""
+        with _lock:
+            if self._lease is None:
+                now, pid = clock.now(), os.getpid()
+                self._lease = Lease(
+                    id=new_id(),
+                    pid=pid,
+                    boot_id=processes.place(),
+                    hostname=os.uname().nodename,
+                    acquired=now,
+                    deadline=now + int(self._lease_seconds * 1_000_000),
+                    process_start=processes.start_time(pid),
+                )
+                self.recorder.leases = (*self.recorder.leases, self._lease.id)
+                self._pulse.start_renewing()
+            return self._lease
+
+    def begin(self, work: Callable[[Lease], Started]) -> Started:
+        """Lets `work` create or begin a flow run under this process's lease; to be called in the database's queue.
+
+        Before its first flow run, a process ends those of processes that are gone.
+        """
+        lease = self.lease()
+        if not self._lease_recorded:
+            orchestration.reclaim_lost_runs(self.store, clock.now())
+        started = work(lease)
+        self._lease_recorded = True
+        if started.verdict.status == "ACCEPT":
+            self.attempts[started.flow_run_id] = started.attempt
+        return started
+
+    def close(self) -> None:
+        """Writes what waits, gives the lease back and closes the store."""
+        self.closed = True
+        self._pulse.stop()
+        try:
+            if self.recorder.waiting:
+                self.recorder.flush()
+            if self._lease is not None:
+                with suppress(StoreError):  # who cannot write has told so; the lease then ends by itself
+                    orchestration.release_lease(self.store, self._lease)
+        finally:
+            self.store.database.close()
+
+    def after_fork(self) -> None:
+        """In a forked child: its parent writes what waits; the child records for the parent's runs under the parent's
+        lease, and takes one of its own for runs that it starts itself."""
+        self.recorder.forget()
+        self._lease = None
+        self._lease_recorded = False
+        self._start_pulse()
+
+    def _start_pulse(self) -> None:
+        self._pulse = Pulse(
+            self.recorder,
+            self._renew_lease,
+            interval=self._flush_interval,
+            renew_seconds=self._lease_seconds / _RENEWALS_PER_LEASE,
+        )
+
+    def _renew_lease(self) -> None:
+        if self._lease is not None:
+            orchestration.renew_lease(self.store, self._lease, self._lease_seconds)
+
+
+_sessions: dict[tuple[str, str], Session] = {}
+
+
+def session_for(settings: Settings) -> Session:
+    """The session of this process at the store that the settings name."""
+    key = (settings.database_path, settings.durability)
+    with _lock:
+        session = _sessions.get(key)
+        if session is None:
+            session = _sessions[key] = Session(settings)
+        return session
+
+
+def close_sessions() -> None:
+    """Closes every session of this process; the next run opens a new one."""
+    for key, session in list(_sessions.items()):
+        session.close()
+        del _sessions[key]  # not before: what a signal handler records meanwhile must not wait for a lock of our own
+
+
+@atexit.register
+def _close_at_exit() -> None:
+    try:
+        close_sessions()
+    except StoreError as error:
+        print(f"tidemill: the last records of this process could not be written. {error}", file=sys.stderr)
+
+
+def _after_fork() -> None:
+    global _lock
+    _lock = threading.Lock()
+    for session in _sessions.values():
+        session.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)

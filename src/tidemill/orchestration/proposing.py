@@ -1,0 +1,62 @@
+"""Proposing a state: the facts, the decision by the rules, and what is written, inside the caller's transaction."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from tidemill import clock, rules
+from tidemill.exceptions import ObjectNotFound
+from tidemill.states import State
+from tidemill.store import writing
+
+
+class Verdict(msgspec.Struct):
+    """What became of a proposed state: the state written, if one was, or how long to wait, or why not."""
+
+    status: str
+    state: State[Any] | None = None
+    reason: str | None = None
+    delay_seconds: float = 0.0
+    attempt: int = 0
+
+
+def propose(
+    execute: writing.Execute, flow_run_id: str, state: State[Any], lease_id: str | None, attempt: int | None
+) -> Verdict:
+    """Asks for a flow run to go into `state`; see `flow_runs.propose_flow_run_state`."""
+    facts = writing.flow_run_facts(execute, flow_run_id)
+    if facts is None:
+        raise not_found(flow_run_id)
+    decision = rules.decide(state, _as_rule_facts(facts, lease_id, attempt))
+    if isinstance(decision, rules.Wait):
+        return Verdict("WAIT", reason=decision.reason, delay_seconds=decision.delay_seconds, attempt=facts.attempt)
+    if isinstance(decision, rules.Abort):
+        return Verdict("ABORT", reason=decision.reason, attempt=facts.attempt)
+    if decision.state is not None:
+        writing.write_flow_run_state(execute, flow_run_id, decision.state, facts, lease_id)
+    status = "ACCEPT" if isinstance(decision, rules.Accept) else "REJECT"
+    reason = None if isinstance(decision, rules.Accept) else decision.reason
+    attempt_now = facts.attempt + (decision.state is not None and decision.state.is_running())
+    return Verdict(status, decision.state, reason, attempt=attempt_now)
+
+
+def _as_rule_facts(facts: writing.FlowRunFacts, lease_id: str | None, attempt: int | None) -> rules.Facts:
+    held_by_another = lease_id is not None and facts.lease_id is not None and facts.lease_id != lease_id
+    return rules.Facts(
+        current=facts.state_type,
+        now=clock.now(),
+        run_count=facts.attempt,
+        retries=facts.retries,
+        retry_delay=facts.retry_delay,
+        scheduled_time=facts.scheduled_time,
+        result_kept=facts.result_kept,
+        transition_id=facts.transition_id,
+        attempt_is_current=not held_by_another and attempt in (None, facts.attempt),
+    )
+
+
+def not_found(flow_run_id: str) -> ObjectNotFound:
+    """The error of whoever asks for a flow run that is not there."""
+    return ObjectNotFound(f"There is no flow run {flow_run_id}; it may have been deleted. List them: tidemill flow-run ls")

@@ -9,6 +9,9 @@ from typing import Any, cast
 from tidemill.serializers import dump_pickle
 
 _ATOMS = frozenset({int, str, float, bool, bytes, type(None)})
+_TEXT = frozenset({str})
+_SEQUENCES = frozenset({list, tuple})
+_ATOMS_AT_ONCE = 100_000
 _NAMED = (type, FunctionType, BuiltinFunctionType, MethodType, ModuleType)
 _LENGTH = 32
 
@@ -42,7 +45,9 @@ def _digest(value: Any, around: tuple[int, ...]) -> bytes:
     kind = type(value)  # pyright: ignore[reportUnknownVariableType]
     digest = hashlib.sha256(f"{kind.__module__}.{kind.__qualname__}:".encode())
     if kind in _ATOMS:
-        digest.update(repr(value).encode(errors="surrogatepass"))
+        digest.update(_bytes_of_atom(kind, value))
+        return digest.digest()
+    if kind in _SEQUENCES and _ATOMS.issuperset(map(type, value)) and _feed_atoms(digest, value):
         return digest.digest()
     if id(value) in around:
         digest.update(f"circle {len(around) - around.index(id(value))}".encode())
@@ -52,14 +57,40 @@ def _digest(value: Any, around: tuple[int, ...]) -> bytes:
     return digest.digest()
 
 
+def _bytes_of_atom(kind: Any, value: Any) -> bytes:
+    if kind is bytes:
+        return value
+    if kind is str:
+        return value.encode(errors="surrogatepass")
+    if kind is int:
+        return b"%x" % value  # the decimal digits of a very large number take long, and Python refuses to give them
+    return repr(value).encode()
+
+
+def _feed_atoms(digest: Any, values: Any) -> bool:
+    """Feeds a digest with a list or tuple of numbers and texts, whose own text tells it from others: many times faster than
+    one by one. False if Python refuses to give the text of a number in it."""
+    fresh = digest.copy()
+    try:
+        for start in range(0, len(values), _ATOMS_AT_ONCE):
+            fresh.update(repr(values[start : start + _ATOMS_AT_ONCE]).encode(errors="surrogatepass"))
+    except ValueError:
+        return False
+    digest.update(fresh.digest())
+    return True
+
+
 def _parts(kind: Any, value: Any, around: tuple[int, ...]) -> list[bytes]:
     if kind is list or kind is tuple:
         return [_digest(member, around) for member in value]
     if kind is set or kind is frozenset:
         return sorted(_digest(member, around) for member in value)
     if kind is dict:
-        pairs = cast("dict[Any, Any]", value).items()
-        return sorted(_digest(key, around) + _digest(member, around) for key, member in pairs)
+        named = cast("dict[Any, Any]", value)
+        if _TEXT.issuperset(map(type, named)):
+            names = sorted(named)
+            return [_digest([*names, *(named[name] for name in names)], around)]
+        return sorted(_digest(key, around) + _digest(member, around) for key, member in named.items())
     if isinstance(value, _NAMED):
         return [dump_pickle(value)]
     try:

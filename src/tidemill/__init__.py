@@ -2,8 +2,12 @@
 
 from tidemill import runtime, states
 from tidemill.engine.context import get_run_logger, tags
+from tidemill.engine.dependencies import allow_failure, quote, unmapped
 from tidemill.exceptions import TidemillError
 from tidemill.flows import Flow, flow
+from tidemill.futures import TaskRunFuture, TaskRunFutureList, as_completed, wait
+from tidemill.runners.sequential import SequentialTaskRunner
+from tidemill.runners.threads import ThreadPoolTaskRunner
 from tidemill.states import State
 from tidemill.tasks import Task, exponential_backoff, task
 
@@ -11,14 +15,23 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Flow",
+    "SequentialTaskRunner",
     "State",
     "Task",
+    "TaskRunFuture",
+    "TaskRunFutureList",
+    "ThreadPoolTaskRunner",
     "TidemillError",
+    "allow_failure",
+    "as_completed",
     "exponential_backoff",
     "flow",
     "get_run_logger",
+    "quote",
     "runtime",
     "states",
     "tags",
     "task",
+    "unmapped",
+    "wait",
 ]

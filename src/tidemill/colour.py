@@ -10,6 +10,7 @@ In coloured code one may await only `io.<method>()` and other coloured coroutine
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Coroutine
 from types import TracebackType
@@ -46,6 +47,14 @@ class Committer(Protocol):
         ...
 
 
+class Awaited(Protocol):
+    """What `IO.until` waits for: a future."""
+
+    def wait(self) -> object: ...
+
+    async def until_done(self) -> None: ...
+
+
 class IO(Protocol):
     """Everything coloured code may wait for."""
 
@@ -66,6 +75,10 @@ class IO(Protocol):
 
     async def commit(self, recorder: Committer, ticket: int) -> None:
         """Returns when everything recorded up to `ticket` is durable."""
+        ...
+
+    async def until(self, awaited: Awaited) -> None:
+        """Returns when `awaited` is done."""
         ...
 
 
@@ -118,6 +131,9 @@ class BlockingIO:
 
     async def commit(self, recorder: Committer, ticket: int) -> None:
         recorder.commit(ticket)
+
+    async def until(self, awaited: Awaited) -> None:
+        awaited.wait()
 
 
 class AsyncIO:
@@ -176,6 +192,9 @@ class AsyncIO:
         if recorder.committed < ticket:
             await asyncio.to_thread(recorder.commit, ticket)
 
+    async def until(self, awaited: Awaited) -> None:
+        await awaited.until_done()
+
 
 # Who waits for the next commit, by loop and recorder. Each has a future of its own, so that cancelling one wakes no other.
 _waiting: dict[tuple[int, int], list[asyncio.Future[None]]] = {}
@@ -220,3 +239,9 @@ def run_blocking(coroutine: Coroutine[Any, Any, T]) -> T:
         return stop.value
     coroutine.close()
     raise RuntimeError("Coloured code awaited something that really suspends; under BlockingIO it may await io.* only.")
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """The event loop that runs in this thread, if there is one."""
+    loaded = sys.modules.get("asyncio")  # a plain program does not load it for this
+    return loaded._get_running_loop() if loaded is not None else None

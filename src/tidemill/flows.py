@@ -9,6 +9,7 @@ from tidemill.engine import calls, definitions
 from tidemill.engine.definitions import FlowDefinition
 from tidemill.engine.hooks import Hook
 from tidemill.engine.retries import Delays
+from tidemill.runners.base import TaskRunner
 from tidemill.states import State
 
 P = ParamSpec("P")
@@ -28,7 +29,13 @@ class FlowOptions(TypedDict, total=False):
         version: default: the md5 of the source file.
         tags: labels of its runs and of their subflows' runs.
         flow_run_name: a template over the parameters (`"report-{day}"`), or a function without arguments that gives the name.
-        retries: how often a failed run is tried again; default: the setting `flow_default_retries` (0).
+        task_runner: where submitted tasks execute, such as `ThreadPoolTaskRunner(max_workers=8)`; default: as in the flow
+            around, or threads.
+        idempotency_key: a text, or a template over the parameters (`"report-{day}"`), that stands for one run: a call with the
+            key of a run that has completed gives the result of that; of one that ended otherwise, or whose process died,
+            continues it; of one that another process works on, raises FlowRunIsLive.
+        retries: how often a failed run is tried again; default: the setting `flow_default_retries` (0). What its tasks have
+            finished is not executed again.
         retry_delay_seconds: seconds before each retry: one number, a list, or a function from the number of retries to a list.
         timeout_seconds: after how long a run is stopped; it is then `Failed`, named `TimedOut`.
         validate_parameters: whether parameters are checked and coerced against the annotations (default True).
@@ -42,6 +49,8 @@ class FlowOptions(TypedDict, total=False):
     version: str | None
     tags: Iterable[str] | None
     flow_run_name: str | Callable[[], str] | None
+    task_runner: TaskRunner | type[TaskRunner] | None
+    idempotency_key: str | None
     retries: int | None
     retry_delay_seconds: Delays | None
     timeout_seconds: float | None
@@ -90,15 +99,16 @@ class Flow(FlowDefinition, Generic[P, R_co]):
     @overload
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
 
-    def __call__(self, /, *args: Any, return_state: bool = False, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, return_state: bool = False, wait_for: Iterable[Any] | None = None, **kwargs: Any) -> Any:
         """Executes the function as a flow run, and returns its value or raises its exception.
 
         A flow that returns None is judged by its task runs and subflow runs, and gives the list of their states.
 
         Args:
             return_state: give the run's final `State` instead; then nothing is raised for a run that failed.
+            wait_for: futures that are to be done first.
         """
-        return calls.call_flow(self, args, kwargs, return_state)
+        return calls.call_flow(self, args, kwargs, return_state, wait_for)
 
     if not MYPY:  # mypy does not tell overloads of a descriptor apart by the type of `self`
 

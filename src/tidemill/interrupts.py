@@ -18,19 +18,25 @@ from contextlib import contextmanager
 from heapq import heappop, heappush
 from itertools import count
 from threading import get_ident
-from time import monotonic
+from time import monotonic, sleep
 from types import FrameType
 from typing import Any
 
 from tidemill.exceptions import TerminationSignal
 
 _RETRY_SECONDS = 0.002
+_LONGEST_SHIELD_SECONDS = 1.0
 
 
 class LimitPassed(BaseException):
     """Raised inside code that ran past its time limit; a BaseException, so that `except Exception` does not swallow it."""
 
     limit: Limit
+
+
+class Stopped(BaseException):
+    """Raised inside code that is to end because its run is being cancelled; a BaseException, so that `except Exception` does
+    not swallow it."""
 
 
 class Limit:
@@ -329,3 +335,70 @@ class _Unwinding:
 
 
 unwinding_signals = _Unwinding()
+
+
+class Stop:
+    """A block of code that can be ended from another thread, as far as Python allows.
+
+    On the main thread that is a signal, SIGURG, which ends blocking calls too, and which is ignored by programs that have no
+    use for it themselves; on other threads an exception at the next bytecode; for an asyncio task its cancellation.
+
+    Args:
+        cancel: how to cancel the asyncio task that the block belongs to, where there is one.
+    """
+
+    def __init__(self, cancel: Callable[[], None] | None = None) -> None:
+        self.requested = False
+        self._cancel = cancel
+        self._thread = 0
+        self._open = False
+        self._handler: Any = None
+
+    def __enter__(self) -> Stop:
+        self._thread = get_ident()
+        self._open = True
+        if self._cancel is None and threading.current_thread() is threading.main_thread():
+            _stops.append(self)
+            if len(_stops) == 1 and signal.getsignal(signal.SIGURG) is signal.SIG_DFL:
+                signal.signal(signal.SIGURG, _raise_stopped)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open = False
+        if self in _stops:
+            _stops.remove(self)
+            if not _stops and signal.getsignal(signal.SIGURG) is _raise_stopped:
+                signal.signal(signal.SIGURG, signal.SIG_DFL)
+
+    def stop(self) -> None:
+        """Ends the block with `Stopped` (an asyncio task with its cancellation). From any thread; returns at once, or after a
+        moment if the block is in the middle of a commit."""
+        self.requested = True
+        if self._cancel is not None:
+            self._cancel()
+        elif self in _stops:
+            if signal.getsignal(signal.SIGURG) is _raise_stopped:
+                signal.pthread_kill(self._thread, signal.SIGURG)
+        else:
+            stop_thread(self._thread, lambda: self._open)
+
+
+_stops: list[Stop] = []
+
+
+def _raise_stopped(number: int, frame: FrameType | None) -> None:
+    if any(stop.requested for stop in _stops):
+        shielded.raise_or_hold_back(Stopped())
+
+
+def stop_thread(thread: int, while_: Callable[[], bool]) -> None:
+    """Raises `Stopped` in a thread, at its next bytecode; tries again, for as long as `while_()` holds and at most a second,
+    where the thread is in the middle of a commit."""
+    import ctypes
+
+    deadline = monotonic() + _LONGEST_SHIELD_SECONDS
+    while while_() and monotonic() < deadline:
+        if thread not in shielded.depth:
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(Stopped))
+            return
+        sleep(_RETRY_SECONDS)

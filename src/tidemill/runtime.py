@@ -39,12 +39,12 @@ class _FlowRunView:
     @property
     def flow_name(self) -> str | None:
         context = _flow_run()
-        return context.flow.name if context else None
+        return context.flow_name if context else None
 
     @property
     def flow_version(self) -> str | None:
         context = _flow_run()
-        return context.flow.version if context else None
+        return context.flow_version if context else None
 
     @property
     def parameters(self) -> dict[str, Any]:

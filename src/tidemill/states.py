@@ -39,6 +39,8 @@ class StateType(str, Enum):
 
 SCHEDULED, PENDING, RUNNING, COMPLETED, FAILED, CANCELLED, CRASHED, PAUSED, CANCELLING = StateType
 TERMINAL_TYPES = frozenset({COMPLETED, FAILED, CANCELLED, CRASHED})
+# The name of the Scheduled state of a task run that somebody asked to be executed again (`flow-run retry --from`).
+AWAITING_RERUN = "AwaitingRerun"
 DEFAULT_NAMES = {type: type.value.capitalize() for type in StateType}
 
 # From which type a run may go to which. Leaving a terminal type means another attempt of the same run (resume or retry);

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable
 from typing import Any, Concatenate, Generic, Literal, ParamSpec, Protocol, TypedDict, TypeVar, Unpack, cast, overload
 
-from tidemill.engine import calls, definitions
+from tidemill.engine import calls, definitions, mapping
 from tidemill.engine.definitions import TaskDefinition
 from tidemill.engine.hooks import Hook
 from tidemill.engine.retries import Delays, exponential_backoff
+from tidemill.futures import TaskRunFuture, TaskRunFutureList
 from tidemill.records import TaskRun
 from tidemill.states import State
 
@@ -114,13 +115,67 @@ class Task(TaskDefinition, Generic[P, R_co]):
     @overload
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
 
-    def __call__(self, /, *args: Any, return_state: bool = False, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, return_state: bool = False, wait_for: Iterable[Any] | None = None, **kwargs: Any) -> Any:
         """Executes the function as a task run, and returns its value or raises its exception.
 
         Args:
             return_state: give the run's final `State` instead; then nothing is raised for a run that failed.
+            wait_for: futures that are to be done first.
         """
-        return calls.call_task(self, args, kwargs, return_state)
+        return calls.call_task(self, args, kwargs, return_state, wait_for)
+
+    @overload
+    def submit(  # pyright: ignore[reportOverlappingOverload]
+        self: Task[P, AsyncGenerator[T, Any]], *args: Any, wait_for: Iterable[Any] | None = None, **kwargs: Any
+    ) -> TaskRunFuture[list[T]]: ...
+
+    @overload
+    def submit(  # pyright: ignore[reportOverlappingOverload]
+        self: Task[P, Generator[T, Any, Any]], *args: Any, wait_for: Iterable[Any] | None = None, **kwargs: Any
+    ) -> TaskRunFuture[list[T]]: ...
+
+    @overload
+    def submit(  # pyright: ignore[reportOverlappingOverload]
+        self: Task[P, Coroutine[Any, Any, T]], *args: Any, wait_for: Iterable[Any] | None = None, **kwargs: Any
+    ) -> TaskRunFuture[T]: ...
+
+    @overload
+    def submit(self: Task[P, T], *args: Any, wait_for: Iterable[Any] | None = None, **kwargs: Any) -> TaskRunFuture[T]: ...
+
+    def submit(self, *args: Any, return_state: bool = False, wait_for: Iterable[Any] | None = None, **kwargs: Any) -> Any:
+        """Submits a call to the task runner of the flow, and returns at once with a future.
+
+        Arguments may be futures, alone or inside lists, tuples, sets, dicts and dataclasses: the call then starts when they
+        are done, with their values in their places. If one of them has failed it never starts, and ends as `NotReady`.
+
+        Args:
+            return_state: wait, and give the final `State` instead of a future.
+            wait_for: futures that are to be done first, although they give no argument.
+        """
+        return calls.submit_task(self, args, kwargs, return_state, wait_for)
+
+    @overload
+    def map(  # pyright: ignore[reportOverlappingOverload]
+        self: Task[P, Coroutine[Any, Any, T]], *args: Any, wait_for: Iterable[Any] | None = None, **kwargs: Any
+    ) -> TaskRunFutureList[T]: ...
+
+    @overload
+    def map(self: Task[P, T], *args: Any, wait_for: Iterable[Any] | None = None, **kwargs: Any) -> TaskRunFutureList[T]: ...
+
+    def map(self, *args: Any, wait_for: Iterable[Any] | None = None, **kwargs: Any) -> Any:
+        """Submits one call for each member of the arguments, which are iterated over together; gives the list of futures.
+
+        Texts, bytes, and what is wrapped in `unmapped(...)` are the same for every call. The iterables may be generators, and
+        are consumed as the calls are made: some thousands ahead of those that have ended, so that a map over a hundred thousand
+        takes little memory.
+
+        Args:
+            wait_for: futures that are to be done before any of the calls.
+
+        Raises:
+            DefinitionError: no argument can be iterated over, or their lengths differ.
+        """
+        return mapping.map_task(self, args, kwargs, wait_for)
 
     if not MYPY:  # mypy does not tell overloads of a descriptor apart by the type of `self`
 

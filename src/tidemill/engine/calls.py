@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import Any
 
 from tidemill import logs
 from tidemill.colour import AsyncIO, BlockingIO, run_blocking
 from tidemill.engine.definitions import FlowDefinition, TaskDefinition
+from tidemill.engine.dependencies import Inputs, WaitFor, may_hold_futures, why_not_ready
 from tidemill.engine.flow_run import FlowExecution
 from tidemill.engine.generators import drive, drive_async
+from tidemill.engine.loading import stop_if_loading
+from tidemill.engine.submissions import submissions_here
 from tidemill.engine.task_run import TaskExecution
 from tidemill.exceptions import TerminationSignal
+from tidemill.futures import TaskRunFuture, raise_it
 from tidemill.interrupts import unwinding_signals
 from tidemill.states import State
 
@@ -20,7 +24,9 @@ BLOCKING = BlockingIO()
 ASYNC = AsyncIO()
 
 
-def call_task(task: TaskDefinition, args: tuple[Any, ...], kwargs: dict[str, Any], return_state: bool) -> Any:
+def call_task(
+    task: TaskDefinition, args: tuple[Any, ...], kwargs: dict[str, Any], return_state: bool, wait_for: WaitFor = None
+) -> Any:
     """Calls a task: gives its value or raises its exception; with `return_state`, gives its state. For an async task, a
     coroutine that does."""
     args = task.with_receiver(args)
@@ -28,6 +34,11 @@ def call_task(task: TaskDefinition, args: tuple[Any, ...], kwargs: dict[str, Any
     io = ASYNC if task.is_async else BLOCKING
     logs.set_up()
     execution = TaskExecution(io, task, parameters, args, kwargs)
+    if wait_for is not None or may_hold_futures(args, kwargs):
+        inputs = Inputs(args, kwargs, wait_for)
+        if inputs.need_resolving or inputs.upstream:
+            return _call_with_futures(execution, inputs, return_state)
+    execution.identify(args, kwargs)
     if task.is_generator:
         return _call_generator(execution, args, kwargs, return_state)
     if task.is_async:
@@ -40,15 +51,109 @@ def call_task(task: TaskDefinition, args: tuple[Any, ...], kwargs: dict[str, Any
     return _outcome(execution, return_state)
 
 
-def call_flow(flow: FlowDefinition, args: tuple[Any, ...], kwargs: dict[str, Any], return_state: bool) -> Any:
-    """Calls a flow; as `call_task`."""
-    given, receiver = flow.signature.bind(flow.with_receiver(args), kwargs)
+def submit_task(
+    task: TaskDefinition, args: tuple[Any, ...], kwargs: dict[str, Any], return_state: bool, wait_for: WaitFor = None
+) -> Any:
+    """Submits a task to the task runner of its flow run: gives a future or, with `return_state`, waits for the state."""
+    args = task.with_receiver(args)
     logs.set_up()
+    upstream, need_resolving = (), False
+    if wait_for is not None or may_hold_futures(args, kwargs):
+        inputs = Inputs(args, kwargs, wait_for)
+        upstream, need_resolving = inputs.upstream, inputs.need_resolving
+    future = submissions_here().submit(task, args, kwargs, upstream, need_resolving)
+    return future.wait() if return_state else future
+
+
+def call_flow(
+    flow: FlowDefinition,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    return_state: bool,
+    wait_for: WaitFor = None,
+) -> Any:
+    """Calls a flow; as `call_task`."""
+    stop_if_loading(flow)
+    args = flow.with_receiver(args)
+    given, receiver = flow.signature.bind(args, kwargs)
+    logs.set_up()
+    inputs = Inputs(args, kwargs, wait_for) if wait_for is not None or may_hold_futures(args, kwargs) else None
     if flow.is_async:
-        return _run_async_flow(flow, given, receiver, return_state)
+        return _run_async_flow(flow, given, receiver, return_state, inputs)
+    if inputs is not None:
+        _raise_first(run_blocking(inputs.arrive(BLOCKING)))
+        given, receiver = flow.signature.bind(inputs.args, inputs.kwargs)
     execution = FlowExecution(BLOCKING, flow, given, receiver)
     run_blocking(execution.run())
     return _outcome(execution, return_state)
+
+
+def resume_flow(flow: FlowDefinition, flow_run_id: str, given: dict[str, Any], receiver: Any = None) -> State[Any]:
+    """Begins the next attempt of a flow run, and gives the state that it ends in.
+
+    Args:
+        given: the parameters that the run was called with.
+        receiver: the instance or class, if the flow is a method.
+
+    Raises:
+        ObjectNotFound: there is no such flow run.
+        FlowRunIsLive: another process works on it.
+    """
+    logs.set_up()
+    if flow.is_async:
+        import asyncio
+
+        return asyncio.run(_resume_async_flow(flow, flow_run_id, given, receiver))
+    execution = FlowExecution(BLOCKING, flow, given, receiver, resumes=flow_run_id)
+    run_blocking(execution.run())
+    return _outcome(execution, return_state=True)
+
+
+async def _resume_async_flow(flow: FlowDefinition, flow_run_id: str, given: dict[str, Any], receiver: Any) -> State[Any]:
+    execution = FlowExecution(ASYNC, flow, given, receiver, _canceller(), resumes=flow_run_id)
+    with _terminating():
+        await execution.run()
+    return _outcome(execution, return_state=True)
+
+
+def _raise_first(failed: list[TaskRunFuture[Any]]) -> None:
+    if failed:
+        raise_it(_error_of(failed[0]))
+
+
+def _call_with_futures(execution: TaskExecution, inputs: Inputs, return_state: bool) -> Any:
+    if execution.task.is_async:
+        return _call_with_futures_async(execution, inputs, return_state)
+    failed = run_blocking(inputs.arrive(BLOCKING))
+    if failed:
+        run_blocking(_end_not_ready(execution, failed))
+        return _outcome(execution, return_state)
+    execution.identify(inputs.args, inputs.kwargs)
+    if execution.task.is_generator:
+        return _call_generator(execution, inputs.args, inputs.kwargs, return_state)
+    run_blocking(execution.run())
+    return _outcome(execution, return_state)
+
+
+async def _call_with_futures_async(execution: TaskExecution, inputs: Inputs, return_state: bool) -> Any:
+    failed = await inputs.arrive(ASYNC)
+    if failed:
+        await _end_not_ready(execution, failed)
+        return _outcome(execution, return_state)
+    execution.identify(inputs.args, inputs.kwargs)
+    return await _finish_async(execution, return_state)
+
+
+async def _end_not_ready(execution: TaskExecution, failed: list[TaskRunFuture[Any]]) -> None:
+    execution.announce()
+    execution.not_ready(why_not_ready(failed))
+    execution.error = _error_of(failed[0])
+    await execution.conclude()
+
+
+def _error_of(future: TaskRunFuture[Any]) -> BaseException:
+    error: Any = future.result(raise_on_failure=False)
+    return error
 
 
 async def _finish_async(execution: TaskExecution, return_state: bool) -> Any:
@@ -60,7 +165,12 @@ async def _finish_async(execution: TaskExecution, return_state: bool) -> Any:
     return _outcome(execution, return_state)
 
 
-async def _run_async_flow(flow: FlowDefinition, given: dict[str, Any], receiver: Any, return_state: bool) -> Any:
+async def _run_async_flow(
+    flow: FlowDefinition, given: dict[str, Any], receiver: Any, return_state: bool, inputs: Inputs | None
+) -> Any:
+    if inputs is not None:
+        _raise_first(await inputs.arrive(ASYNC))
+        given, receiver = flow.signature.bind(inputs.args, inputs.kwargs)
     execution = FlowExecution(ASYNC, flow, given, receiver, _canceller())
     with _terminating():
         await execution.run()
@@ -98,15 +208,8 @@ def _outcome(execution: TaskExecution | FlowExecution, return_state: bool) -> An
     if return_state:
         return execution.state
     if execution.error is not None:
-        _raise(execution.error)
+        raise_it(execution.error)
     return execution.value
-
-
-def _raise(error: BaseException) -> NoReturn:
-    try:
-        raise error
-    finally:
-        del error  # the traceback points to this frame, and would keep the frame in a circle
 
 
 def _call_generator(execution: TaskExecution, args: tuple[Any, ...], kwargs: dict[str, Any], return_state: bool) -> Any:

@@ -8,34 +8,46 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from itertools import count
 from os import getpid
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tidemill.engine.definitions import FlowDefinition, TaskDefinition
+from tidemill.engine.earlier import EarlierRuns
 from tidemill.engine.inputs import TrackedResults
 from tidemill.exceptions import MissingContextError
+from tidemill.ids import new_id
 from tidemill.logs import RunLog, RunLogger, flow_run_log
 from tidemill.records import FlowRun, TaskRun, TaskRunEntry
 from tidemill.states import State
 from tidemill.texts import storable
+
+if TYPE_CHECKING:
+    from tidemill.engine.submissions import Submissions
+    from tidemill.runners.base import TaskRunner
 
 
 class FlowRunContext:
     """A flow run while its function executes."""
 
     __slots__ = (
+        "_counts_in",
         "attempt",
         "children",
         "counters",
         "describe",
-        "flow",
+        "earlier",
+        "flow_name",
+        "flow_version",
         "id",
         "log",
         "log_prints",
+        "mark",
         "name",
         "parameters",
         "parent",
         "pid",
+        "submissions",
         "tags",
+        "task_runner",
         "tracked",
         "unkept_said",
     )
@@ -50,7 +62,8 @@ class FlowRunContext:
         log_prints: bool,
         describe: Callable[[], FlowRun],
     ) -> None:
-        self.flow = flow
+        self.flow_name = flow.name
+        self.flow_version = flow.version
         self.id = log.flow_run_id or ""
         self.name: str = log.extra["flow_run_name"]
         self.parameters = parameters
@@ -59,27 +72,44 @@ class FlowRunContext:
         self.tags = tags
         self.log_prints = log_prints
         self.describe = describe
-        self.pid = getpid()
+        self.pid = self._counts_in = getpid()
+        self.mark = ""
         self.unkept_said: set[str] = set()
-        self.counters: dict[str, count[int]] = {}
-        self.begin_attempt(1)
+        self.submissions: Submissions | None = None
+        self.task_runner: TaskRunner | None = flow.task_runner or (parent.task_runner if parent is not None else None)
+        self.begin_attempt(1, None)
 
-    def rename(self, name: str) -> None:
-        """Gives the run another name, before it is recorded."""
+    def rename(self, name: str, id: str | None = None) -> None:
+        """Gives the run another name, before it is recorded; or makes it a run that is recorded already."""
+        self.id = id or self.id
         self.name = name
-        self.log = flow_run_log(self.log.recorder, self.id, name, self.flow.name)
+        self.log = flow_run_log(self.log.recorder, self.id, name, self.flow_name)
 
-    def begin_attempt(self, attempt: int) -> None:
-        """Starts anew: the attempt is judged by its own task runs, which are counted on from those before."""
+    def begin_attempt(self, attempt: int, earlier: EarlierRuns | None) -> None:
+        """Starts anew: the attempt is judged by its own calls, which continue the runs that earlier attempts have left."""
         self.attempt = attempt
+        self.earlier = earlier
+        self.counters: dict[str, count[int]] = {}
         self.children: list[State[Any]] = []
         self.tracked = TrackedResults()
 
+    def children_in_order(self) -> list[State[Any]]:
+        """The states of the runs by which this one is judged, in the order in which they were created."""
+        if self.submissions is None:
+            return self.children
+        return sorted(self.children, key=_id_of)
+
     def next_dynamic_key(self, task_key: str) -> str:
-        """The number of a task's run within this flow run. A forked child counts on by itself, so it adds its mark."""
+        """The number of a task's run within this attempt. Another process that executes a part of the run (a forked child, a
+        worker) counts by itself, so it adds a mark of its own."""
         number = next(self.counters.setdefault(task_key, count()))
-        pid = getpid()
-        return str(number) if pid == self.pid else f"{number}.{pid}"
+        if self._counts_in != getpid():
+            self._counts_in, self.mark = getpid(), f".{new_id()[-8:]}"
+        return f"{number}{self.mark}"
+
+
+def _id_of(state: State[Any]) -> str:
+    return state.state_details.task_run_id or state.state_details.flow_run_id or ""
 
 
 class Alone:
@@ -87,6 +117,8 @@ class Alone:
 
     def __init__(self) -> None:
         self.unkept_said: set[str] = set()
+        self.submissions: Submissions | None = None
+        self.task_runner: TaskRunner | None = None
         self._counters: dict[str, count[int]] = {}
 
     def next_dynamic_key(self, task_key: str) -> str:
@@ -130,7 +162,7 @@ _current: ContextVar[RunContext | None] = ContextVar("tidemill_run", default=Non
 _tags: ContextVar[tuple[str, ...]] = ContextVar("tidemill_tags", default=())
 
 # The outermost flow runs that execute in this process, so that a thread without a context of its own can be placed.
-_roots: dict[str, FlowRunContext] = {}
+_roots: dict[int, FlowRunContext] = {}
 _roots_lock = threading.Lock()
 
 current_run = _current.get
@@ -155,12 +187,12 @@ class running:
 def root_flow_run(context: FlowRunContext) -> Generator[None]:
     """Keeps an outermost flow run among those of the process for a block."""
     with _roots_lock:
-        _roots[context.id] = context
+        _roots[id(context)] = context
     try:
         yield
     finally:
         with _roots_lock:
-            del _roots[context.id]
+            del _roots[id(context)]
 
 
 def run_here() -> RunContext | None:

@@ -9,7 +9,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 from tidemill.exceptions import TerminationSignal
-from tidemill.interrupts import LimitPassed, unwinding_signals
+from tidemill.interrupts import LimitPassed, Stopped, unwinding_signals
 from tidemill.states import ErrorSummary
 from tidemill.texts import storable
 
@@ -43,15 +43,17 @@ def message_of(error: BaseException) -> str:
 
 def crash_message(error: BaseException) -> str:
     """Why a run ended that neither returned nor failed."""
-    if isinstance(error, TerminationSignal) or (_is_cancellation(error) and unwinding_signals.terminated):
+    if isinstance(error, TerminationSignal) or (is_cancellation(error) and unwinding_signals.terminated):
         return "Execution was aborted by a termination signal."
-    if isinstance(error, KeyboardInterrupt) or (_is_cancellation(error) and unwinding_signals.interrupted):
+    if isinstance(error, KeyboardInterrupt) or (is_cancellation(error) and unwinding_signals.interrupted):
         return "Execution was aborted by an interrupt signal."
+    if isinstance(error, Stopped):
+        return str(error) or "The run was cancelled."
     if isinstance(error, SystemExit):
         return "Execution was aborted by Python system exit call."
     if isinstance(error, LimitPassed):
         return "Execution was interrupted by the time limit of the run around it."
-    if _is_cancellation(error) or isinstance(error, GeneratorExit):
+    if is_cancellation(error) or isinstance(error, GeneratorExit):
         return "Execution was cancelled by the runtime environment."
     return "Execution was interrupted by an unexpected exception."
 
@@ -70,7 +72,8 @@ def room_to_recover(error: BaseException) -> Generator[None]:
         sys.setrecursionlimit(limit)
 
 
-def _is_cancellation(error: BaseException) -> bool:
+def is_cancellation(error: BaseException) -> bool:
+    """Whether it is what an asyncio task gets that is cancelled."""
     # asyncio is not imported for this: a plain program does not load it.
     return any(kind.__name__ == "CancelledError" and kind.__module__ == "asyncio.exceptions" for kind in type(error).__mro__)
 

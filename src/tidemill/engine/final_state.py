@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+from tidemill.futures import TaskRunFuture
 from tidemill.states import Completed, State, aggregate, states_in
 
 
@@ -24,6 +25,22 @@ def state_from_return(value: Any, children: list[State[Any]]) -> State[Any]:
     if value is None and children:
         return aggregate(children, children)
     return Completed(data=value)
+
+
+def states_for_futures(value: Any) -> Any:
+    """The value with futures, alone or as all that a list, tuple, set or dict holds, replaced by their states."""
+    if isinstance(value, TaskRunFuture):
+        return cast("TaskRunFuture[Any]", value).state
+    if isinstance(value, dict):
+        members = cast("dict[Any, Any]", value)
+        if members and all(isinstance(member, TaskRunFuture | State) for member in members.values()):
+            return {key: states_for_futures(member) for key, member in members.items()}
+    elif isinstance(value, list | tuple | set | frozenset) and value:
+        sequence = cast("list[Any]", value)
+        if all(isinstance(member, TaskRunFuture | State) for member in sequence):
+            kind: Any = list if isinstance(value, list) else type(value)  # pyright: ignore[reportUnknownVariableType]
+            return kind(states_for_futures(member) for member in sequence)
+    return cast(Any, value)
 
 
 def made_by_hand(state: State[Any]) -> bool:

@@ -10,32 +10,36 @@ from typing import Any
 
 import msgspec
 
-from tidemill import clock
-from tidemill.client import connect
+from tidemill import clock, serializers
+from tidemill.client import Started, connect
 from tidemill.colour import IO, StoppedIteration, TimeLimitReached
 from tidemill.engine import names, parameters, retries
 from tidemill.engine.context import FlowRunContext, current_run, current_tags, enclosing_flow_run, root_flow_run, running
 from tidemill.engine.definitions import FlowDefinition
-from tidemill.engine.failures import crash_message, error_summary, room_to_recover, traceback_text
-from tidemill.engine.final_state import state_from_return
+from tidemill.engine.earlier import EarlierRuns
+from tidemill.engine.failures import crash_message, error_summary, is_cancellation, room_to_recover, traceback_text
+from tidemill.engine.final_state import state_from_return, states_for_futures
 from tidemill.engine.hooks import OPTION_OF_TYPE, call_hooks
 from tidemill.engine.prints import capture_prints
 from tidemill.engine.subflows import ParentTaskRun
 from tidemill.exceptions import (
+    CancelledRun,
     DefinitionError,
     FencedRun,
     FlowRunTimeoutError,
     ObjectNotFound,
     OrchestrationError,
     ParameterTypeError,
+    SerializationError,
     StoreError,
 )
 from tidemill.ids import new_id
-from tidemill.interrupts import unwinding_signals
+from tidemill.interrupts import Stop, Stopped, unwinding_signals
 from tidemill.logs import engine_log, flow_run_log
 from tidemill.records import FlowRun, NewFlowRun
 from tidemill.results import keep, keep_error
 from tidemill.states import (
+    Cancelled,
     Crashed,
     Failed,
     Pending,
@@ -45,8 +49,12 @@ from tidemill.states import (
     TimedOut,
     Unkept,
     error_of,
+    resolve,
     states_in,
 )
+
+# Larger arguments are not kept for another process to resume the run with.
+_LARGEST_CALL = 1024 * 1024
 
 
 class FlowExecution:
@@ -56,6 +64,7 @@ class FlowExecution:
         given: the parameters as the call bound them.
         receiver: the instance or class, if the flow is a method.
         cancel: how to cancel the asyncio task that executes the flow, where there is one.
+        resumes: the id of the flow run whose next attempt this is.
     """
 
     def __init__(
@@ -65,6 +74,7 @@ class FlowExecution:
         given: dict[str, Any],
         receiver: Any,
         cancel: Callable[[], None] | None = None,
+        resumes: str | None = None,
     ) -> None:
         self.io = io
         self.flow = flow
@@ -74,6 +84,9 @@ class FlowExecution:
         self.state: State[Any] | None = None
         self._receiver = receiver
         self._cancel = cancel
+        self._resumes = resumes
+        self._stop = Stop(cancel)
+        self._given = given
         self._now: State[Any] = Pending()
         self._created = clock.now()
         self._parent_task, self.context = self._prepare(given)
@@ -98,13 +111,19 @@ class FlowExecution:
                 around.enter_context(unwinding_signals(self._cancel))
                 around.enter_context(root_flow_run(self.context))
             around.enter_context(running(self.context))
+            around.callback(self._let_go)
             await self._execute()
+
+    def _let_go(self) -> None:
+        self.client.unwatch(self.context.id)
+        if self.context.submissions is not None:
+            self.context.submissions.close()
 
     async def _execute(self) -> None:
         try:
             problem = self._check_parameters()
             await self._create(problem)
-            if problem is None:
+            if self.state is None:
                 await self._call_hooks(self._now)
                 await self._run_attempts()
         except (OrchestrationError, StoreError, DefinitionError):
@@ -117,15 +136,43 @@ class FlowExecution:
                 if self.state is None:
                     raise
         except BaseException as error:
+            if self._is_cancelled(error):
+                await self._end_cancelled()
+                return
             await self._crash(error)
             raise
 
     async def _create(self, problem: ParameterTypeError | None) -> None:
-        """Records the run, which then is Running, or, with wrong parameters, Failed."""
+        """Records the run, which then is Running, or, with wrong parameters, Failed. Or takes up one that is recorded."""
+        started = await self._begin(problem)
+        context = self.context
+        verdict = started.verdict
+        if started.existed:
+            context.rename(started.name, started.flow_run_id)
+        if verdict.status == "ACCEPT":
+            self._announce("Resumed" if started.existed else "Created")
+        if verdict.status == "REJECT" and verdict.state is not None:
+            self._end_with_kept(verdict.state)
+        elif verdict.status != "ACCEPT" or verdict.state is None:
+            raise OrchestrationError(f"Flow run {started.name!r} cannot begin: {verdict.reason}")
+        elif problem is not None:
+            await self._end_rejected(verdict.state, problem)
+        else:
+            self._enter(verdict.state)
+            self.client.watch(context.id, self._stop.stop)
+            if started.existed:
+                await self._begin_attempt(started.attempt)
+
+    async def _begin(self, problem: ParameterTypeError | None) -> Started:
         flow, context, parent = self.flow, self.context, self.context.parent
+        resumes = self._resumes or self._parent_task.child_to_resume
+        if resumes is not None:
+            if problem is not None:
+                raise problem
+            again = {"again": True} if self._parent_task.is_to_be_repeated else {}
+            return await self.client.begin_next_attempt(resumes, **again)
         if flow.flow_run_name is not None:
             context.rename(names.from_template(flow.flow_run_name, context.parameters, "flow"))
-        states = [Pending(), self._rejected(problem) if problem else Running()]
         new = NewFlowRun(
             id=context.id,
             name=context.name,
@@ -133,23 +180,62 @@ class FlowExecution:
             flow_version=flow.version,
             entrypoint=flow.entrypoint,
             parameters=parameters.as_json(context.parameters),
+            call=self._call_to_keep(),
             tags=context.tags,
             policy=flow.policy,
             parent_task_run_id=self._parent_task.id,
             parent_flow_run_id=parent.id if parent else None,
+            idempotency_key=None if problem is not None else self._idempotency_key(),
         )
-        started = await self.client.create_flow_run(new, states)
-        self._announce()
-        if problem is not None:
-            context.log.error(f"Validation of flow parameters failed with error: {problem}")
-            engine_log(self.client.recorder, context.id).info(
-                f"Flow run {context.name!r} received invalid parameters and is marked as failed."
-            )
-            self.error = problem
-            self._end(states[1], problem)
-            await self._call_hooks(self._now)
+        return await self.client.create_flow_run(new, [Pending(), self._rejected(problem) if problem else Running()])
+
+    def _idempotency_key(self) -> str | None:
+        key = self.flow.idempotency_key
+        return names.from_template(key, self.context.parameters, "idempotency_key") if key is not None else None
+
+    def _call_to_keep(self) -> tuple[str, bytes] | None:
+        """The call's arguments as another process needs them to resume the run, where their JSON does not say all."""
+        given = self._given if self._receiver is None else (self._given, self._receiver)
+        try:
+            serializer, data = serializers.dump(given)
+        except SerializationError:
+            return None  # it can be resumed by calling the flow again with its idempotency key
+        return (serializer, data) if serializer != "json" and len(data) <= _LARGEST_CALL else None
+
+    async def _end_rejected(self, state: State[Any], problem: ParameterTypeError) -> None:
+        context = self.context
+        context.log.error(f"Validation of flow parameters failed with error: {problem}")
+        engine_log(self.client.recorder, context.id).info(
+            f"Flow run {context.name!r} received invalid parameters and is marked as failed."
+        )
+        self.error = problem
+        self._end(state, problem)
+        await self._call_hooks(self._now)
+
+    def _end_with_kept(self, state: State[Any]) -> None:
+        """Ends at once, as a run that has completed before: with the result kept then."""
+        context = self.context
+        engine_log(self.client.recorder, None).info(
+            f"Flow run {context.name!r} has completed before; it gives its kept result and is not executed again."
+        )
+        self.value = resolve(state.data) if state.data is not None else None
+        self._end(state, self.value)
+
+    async def _begin_attempt(self, attempt: int) -> None:
+        """Looks up what earlier attempts have finished, so that it is not executed again."""
+        context = self.context
+        entries = await self.client.task_run_entries(context.id)
+        if self._parent_task.is_to_be_repeated:
+            for entry in entries:
+                entry.result = None
+        earlier = EarlierRuns(entries)
+        context.begin_attempt(attempt, earlier)
+        if not len(earlier):
             return
-        self._enter(started.verdict.state or states[1])
+        context.log.info(
+            f"Attempt {attempt}: {earlier.finished:,} of {len(earlier):,} task runs have finished before and give their kept "
+            "results."
+        )
 
     def _check_parameters(self) -> ParameterTypeError | None:
         if self.flow.should_validate_parameters:
@@ -164,13 +250,13 @@ class FlowExecution:
         state.state_details = StateDetails(error=error_summary(problem, str(problem)))
         return state
 
-    def _announce(self) -> None:
+    def _announce(self, what: str) -> None:
         context, parent = self.context, self.context.parent
         if parent is not None:
-            parent.log.info(f"Created subflow run {context.name!r} for flow {self.flow.name!r}")
+            parent.log.info(f"{what} subflow run {context.name!r} for flow {self.flow.name!r}")
             return
         log = engine_log(self.client.recorder, context.id)
-        log.info(f"Created flow run {context.name!r} for flow {self.flow.name!r}")
+        log.info(f"{what} flow run {context.name!r} for flow {self.flow.name!r}")
         log.debug(f"Recording in {self.client.database.path}")
 
     async def _run_attempts(self) -> None:
@@ -190,13 +276,17 @@ class FlowExecution:
         try:
             value = await self._call()
         except TimeLimitReached as reached:
+            await self._finish_submitted("The flow run around it exceeded its timeout.")
             return self._timed_out(reached)
         except (FencedRun, StoreError):
             raise
         except Exception as error:
             with room_to_recover(error):
+                await self._finish_submitted("The flow run around it failed before this task run had started.")
                 return self._failed(error.error if isinstance(error, StoppedIteration) else error)
-        state = state_from_return(value, self.context.children)
+        await self._finish_submitted()
+        value = states_for_futures(value)
+        state = state_from_return(value, self.context.children_in_order())
         self.value = state.data
         if not state.is_completed() and state.is_final():
             self.error = error_of(state)
@@ -205,9 +295,25 @@ class FlowExecution:
     async def _call(self) -> Any:
         flow = self.flow
         args, kwargs = flow.signature.arguments(self.context.parameters, self._receiver)
-        if flow.timeout_seconds is None:
-            return await self.io.call(flow.function, args, kwargs)
-        return await self.io.call_within(flow.timeout_seconds, flow.function, args, kwargs)
+        with self._stop:
+            if flow.timeout_seconds is None:
+                return await self.io.call(flow.function, args, kwargs)
+            return await self.io.call_within(flow.timeout_seconds, flow.function, args, kwargs)
+
+    async def _finish_submitted(self, drop: str | None = None) -> None:
+        """Waits for the submitted task runs. With a reason to `drop` them, those that have not started do not start."""
+        submissions = self.context.submissions
+        if submissions is None:
+            return
+        if drop is not None:
+            submissions.drop(drop)
+        with self._stop:
+            while futures := submissions.outstanding():
+                for future in futures:
+                    await self.io.until(future)
+        submissions.ending = None
+        if submissions.problem is not None:
+            raise submissions.problem
 
     def _timed_out(self, reached: TimeLimitReached) -> State[Any]:
         message = f"Flow run exceeded timeout of {self.flow.timeout_seconds} seconds"
@@ -272,14 +378,30 @@ class FlowExecution:
             verdict = await self.client.propose_flow_run_state(context.id, Running(), context.attempt)
         if verdict.status != "ACCEPT" or verdict.state is None:
             raise OrchestrationError(f"Flow run {context.name!r} cannot be tried again: {verdict.reason}")
-        context.begin_attempt(verdict.attempt)
+        await self._begin_attempt(verdict.attempt)
         self._enter(verdict.state)
         await self._call_hooks(self._now)
+
+    def _is_cancelled(self, error: BaseException) -> bool:
+        return self._stop.requested and self.state is None and (isinstance(error, Stopped) or is_cancellation(error))
+
+    async def _end_cancelled(self) -> None:
+        """Records that somebody cancelled the run, and lets the hooks run."""
+        message = "The run was cancelled."
+        self._stop_submitted(message)
+        state = Cancelled(message=message)
+        if await self._propose_final(state):
+            self.error = CancelledRun(f"Flow run {self.context.name!r} was cancelled.")
+
+    def _stop_submitted(self, reason: str) -> None:
+        if self.context.submissions is not None and self.context.pid == os.getpid():
+            self.context.submissions.stop(reason)
 
     async def _crash(self, error: BaseException) -> None:
         """Records that the run ended from outside (or that the engine itself failed), and lets the hooks run."""
         if self.state is not None or self.context.pid != os.getpid():
             return
+        self._stop_submitted("The flow run around it was interrupted.")
         log, message = self.context.log, crash_message(error)
         log.error(f"Crash detected! {message}")
         self.error = error

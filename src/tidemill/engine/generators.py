@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def drive(execution: TaskExecution, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Generator[Any, Any, Any]:
     """Iterates over the task's generator, each step inside the run; passes on what is sent and thrown."""
-    run_blocking(execution.begin())
+    execution.announce()
     run_blocking(execution.start())
     try:
         with execution.here():
@@ -40,18 +40,20 @@ def drive(execution: TaskExecution, args: tuple[Any, ...], kwargs: dict[str, Any
             else:
                 step = _call_with(inner.send, sent)
     except Exception as error:
-        run_blocking(execution.fail_for_good(error))
+        execution.end_failed(error)
+        run_blocking(execution.conclude())
         raise
     except BaseException as error:
-        run_blocking(execution.crash(error))
+        execution.crash(error)
         raise
-    run_blocking(execution.complete_unkept())
+    execution.complete_unkept()
+    run_blocking(execution.conclude())
     return value
 
 
 async def drive_async(execution: TaskExecution, args: tuple[Any, ...], kwargs: dict[str, Any]) -> AsyncGenerator[Any, Any]:
     """The same for an async generator."""
-    await execution.begin()
+    execution.announce()
     await execution.start()
     try:
         with execution.here():
@@ -73,12 +75,28 @@ async def drive_async(execution: TaskExecution, args: tuple[Any, ...], kwargs: d
             else:
                 step = _call_with(inner.asend, sent)
     except Exception as error:
-        await execution.fail_for_good(error)
+        execution.end_failed(error)
+        await execution.conclude()
         raise
     except BaseException as error:
-        await execution.crash(error)
+        execution.crash(error)
         raise
-    await execution.complete_unkept()
+    execution.complete_unkept()
+    await execution.conclude()
+
+
+def exhausted(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that gives the list of what a generator function yields; for one whose run nobody can iterate over."""
+
+    def listed(*args: Any, **kwargs: Any) -> Any:
+        generator = function(*args, **kwargs)
+        return _listed(generator) if hasattr(generator, "__anext__") else list(generator)
+
+    return listed
+
+
+async def _listed(generator: AsyncGenerator[Any, Any]) -> list[Any]:
+    return [item async for item in generator]
 
 
 def _call_with(method: Callable[[Any], Any], argument: Any) -> Callable[[], Any]:

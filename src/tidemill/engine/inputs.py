@@ -10,8 +10,10 @@ from typing import Any, cast
 
 import msgspec
 
+from tidemill.engine.dependencies import Annotation
 from tidemill.exceptions import SerializationError
 from tidemill.fingerprints import fingerprint, fingerprint_of_atoms, is_atom
+from tidemill.futures import TaskRunFuture
 from tidemill.states import State
 
 _encode = msgspec.json.Encoder().encode
@@ -67,12 +69,19 @@ class TrackedResults:
             if id(one) in looked_at:
                 continue
             looked_at.add(id(one))
-            run_id = _run_of(cast("State[Any]", one)) if isinstance(one, State) else self.source_of(one)
+            run_id = self._run_of(one)
             if run_id is not None:
                 found[run_id] = None
             else:
                 pending.extend(_members(one))
         return list(found)
+
+    def _run_of(self, value: Any) -> str | None:
+        if isinstance(value, State):
+            return cast("State[Any]", value).state_details.task_run_id
+        if isinstance(value, TaskRunFuture):
+            return cast("TaskRunFuture[Any]", value).task_run_id
+        return self.source_of(value)
 
     def _add_one(self, value: Any, run_id: str) -> None:
         if _says_nothing(value):
@@ -142,16 +151,14 @@ def _says_nothing(value: Any) -> bool:
     return kind in _SHARED_TYPES or (kind is int and -5 <= value <= 256) or (kind in (str, bytes) and len(value) < 2)
 
 
-def _run_of(state: State[Any]) -> str | None:
-    return state.state_details.task_run_id
-
-
 def _members(value: Any) -> Iterator[Any]:
     kind = type(value)  # pyright: ignore[reportUnknownVariableType]
     if kind in (list, tuple, set):
         members = cast("list[Any]", value)
     elif kind is dict:
         members = cast("dict[Any, Any]", value).values()
+    elif isinstance(value, Annotation):
+        members = (cast("Annotation[Any]", value).value,)
     else:
         return iter(())
     return iter(members) if len(members) <= _MOST_MEMBERS else iter(())

@@ -21,16 +21,20 @@ from tidemill.engine.context import (
     running,
 )
 from tidemill.engine.definitions import TaskDefinition
+from tidemill.engine.earlier import is_finished
 from tidemill.engine.failures import crash_message, error_summary, room_to_recover, traceback_text
 from tidemill.engine.final_state import state_from_return
+from tidemill.engine.generators import exhausted
 from tidemill.engine.hooks import OPTION_OF_TYPE, call_hooks
 from tidemill.engine.prints import capture_prints
-from tidemill.exceptions import TaskRunTimeoutError
+from tidemill.exceptions import MissingResult, TaskRunTimeoutError
 from tidemill.ids import new_id
+from tidemill.interrupts import Stopped
 from tidemill.logs import engine_log, task_run_log
 from tidemill.records import Progress, TaskRun, TaskRunEntry
-from tidemill.results import keep, keep_error
+from tidemill.results import keep, keep_error, load
 from tidemill.states import (
+    CANCELLED,
     COMPLETED,
     CRASHED,
     FAILED,
@@ -54,21 +58,37 @@ _encode = msgspec.json.Encoder().encode
 
 
 class TaskExecution:
-    """The work on one task run."""
+    """The work on one task run.
+
+    Its life: created; `identify` when its inputs are known; `announce`; `work`, at whose end the outcome is recorded but not
+    yet durable; `conclude`. `run` does all of it from `announce` on.
+
+    Args:
+        parameters: as the call bound them; among them there may be futures.
+    """
 
     __slots__ = (
         "_args",
+        "_concluded",
         "_context",
         "_created_in",
+        "_given",
         "_kwargs",
+        "_noted",
+        "_position",
+        "_reused",
         "_timed_out",
+        "_tries",
+        "abandoned",
         "client",
         "entry",
         "error",
         "io",
+        "is_identified",
         "log",
         "state",
         "task",
+        "ticket",
         "value",
     )
 
@@ -81,7 +101,15 @@ class TaskExecution:
         self.value: Any = None
         self.error: BaseException | None = None
         self.state: State[Any] | None = None
+        self.ticket = 0  # of the commit that makes the end durable
+        self.abandoned = False  # set when the flow run has ended without waiting for this task run
+        self.is_identified = False
+        self._concluded = False
+        self._noted = 0
+        self._tries = 0
+        self._reused = False
         self._timed_out: TaskRunTimeoutError | None = None  # set when this run's own limit has passed
+        self._given = parameters
         self._args = args
         self._kwargs = kwargs
         self._create(parameters)
@@ -91,26 +119,21 @@ class TaskExecution:
         around = current_run()
         flow_run = enclosing_flow_run()
         tags = tuple(dict.fromkeys((*task.tags, *current_tags()))) if task.tags or current_tags() else ()
-        tracked = flow_run.tracked if flow_run is not None else inputs.NOTHING_TRACKED
-        parent = around.entry.id if isinstance(around, TaskRunContext) else None
-        dynamic_key = (flow_run or ALONE).next_dynamic_key(task.task_key)
+        self._position = (flow_run or ALONE).next_dynamic_key(task.task_key)
         now = clock.now()
-        self.entry = TaskRunEntry(
+        self.entry = entry = TaskRunEntry(
             id=new_id(),
             flow_run_id=flow_run.id if flow_run is not None else None,
             attempt=flow_run.attempt if flow_run is not None else 1,
-            name=f"{task.name}-{names.short_hash(task.task_key)}-{dynamic_key}",
+            name=f"{task.name}-{names.short_hash(task.task_key)}-{self._position}",
             task_key=task.task_key,
-            dynamic_key=dynamic_key,
+            dynamic_key=self._position,
             tags=_encode(tags).decode() if tags else "[]",
             policy=task.policy_json,
             created=now,
             progress=Progress(PENDING, "Pending", (("PENDING", None, None, now),)),
             task_version=task.version,
-            task_inputs=inputs.task_inputs(parameters, tracked, parent),
-            input_hash=inputs.input_hash(parameters, tracked),
         )
-        entry = self.entry
         recorder = self.client.recorder
         self.log = task_run_log(recorder, entry.flow_run_id, entry.id, entry.name, task.name)
         self._created_in = flow_run.log if flow_run is not None else engine_log(recorder, None, entry.id)
@@ -120,10 +143,72 @@ class TaskExecution:
         if log_prints:
             capture_prints()
         self._context = TaskRunContext(task, entry, parameters, self.log, around, flow_run, tags, log_prints, self.describe)
-        if task.task_run_name is not None:
-            with running(self._context):
-                entry.name = names.from_template(task.task_run_name, parameters, "task")
-            self.log = self._context.log = task_run_log(recorder, entry.flow_run_id, entry.id, entry.name, task.name)
+
+    def identify(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Takes the inputs, now that all are known, and finds the run of an earlier attempt that this one continues.
+
+        Args:
+            args, kwargs: what was given, with values in the place of futures.
+        """
+        parameters = self._given
+        if args is not self._args or kwargs is not self._kwargs:
+            self._args, self._kwargs = args, kwargs
+            parameters, _ = self.task.signature.bind(args, kwargs)
+        self.is_identified = True
+        context, entry = self._context, self.entry
+        context.parameters = parameters
+        flow_run, around = context.flow_run, context.around
+        tracked = flow_run.tracked if flow_run is not None else inputs.NOTHING_TRACKED
+        parent = around.entry.id if isinstance(around, TaskRunContext) else None
+        entry.task_inputs = inputs.task_inputs(self._given, tracked, parent)
+        entry.input_hash = inputs.input_hash(parameters, tracked)
+        if flow_run is not None and flow_run.earlier is not None:
+            self._find_earlier(flow_run, entry.input_hash)
+        if self.task.task_run_name is not None:
+            with running(context):
+                self._rename(names.from_template(self.task.task_run_name, parameters, "task"))
+
+    def _find_earlier(self, flow_run: FlowRunContext, input_hash: str) -> None:
+        earlier = flow_run.earlier
+        assert earlier is not None
+        entry = self.entry
+        found = earlier.take(entry.task_key, self._position, input_hash)
+        if found is None:
+            entry.dynamic_key = earlier.next_number(entry.task_key) + flow_run.mark
+            self._rename(f"{self.task.name}-{names.short_hash(entry.task_key)}-{entry.dynamic_key}")
+            return
+        if is_finished(found) and self._take_value(found):
+            self._reused = True
+        else:
+            found.attempt, found.task_version, found.tags, found.policy = (
+                entry.attempt,
+                entry.task_version,
+                entry.tags,
+                entry.policy,
+            )
+            found.task_inputs, found.input_hash = entry.task_inputs, input_hash
+            found.result = found.details = None
+            found.progress = found.progress.then(PENDING, None, None, clock.now())
+        self.entry = self._context.entry = found
+        self._rename(found.name)
+        if self._reused:
+            self.state = self.state_now(self.value)
+            flow_run.tracked.add(self.value, found.id)
+
+    def _take_value(self, found: TaskRunEntry) -> bool:
+        assert found.result is not None
+        try:
+            self.value = load(found.result)
+        except MissingResult as error:
+            self._created_in.warning(f"Task run {found.name!r} had finished, but is executed again. {error}")
+            return False
+        return True
+
+    def _rename(self, name: str) -> None:
+        entry = self.entry
+        entry.name = name
+        self.log = task_run_log(self.client.recorder, entry.flow_run_id, entry.id, name, self.task.name)
+        self._context.log = self.log
 
     @property
     def flow_run(self) -> FlowRunContext | None:
@@ -134,26 +219,50 @@ class TaskExecution:
         """Whether the task was called outside any run."""
         return self._context.around is None
 
-    async def run(self) -> None:
-        """Executes the task until it has ended; `state`, `value` and `error` then say how."""
-        try:
-            await self._run()
-        except RecursionError as error:
-            if self._has_ended:
-                raise
-            with room_to_recover(error):  # it was the engine that ran out of stack
-                await self.fail_for_good(error)
-        except BaseException as error:
-            if not self._has_ended:
-                await self.crash(error)
-            raise
-
     @property
-    def _has_ended(self) -> bool:
+    def has_ended(self) -> bool:
+        """Whether the run is in a final state."""
         return self.entry.progress.type in TERMINAL_TYPES
 
-    async def _run(self) -> None:
-        await self.begin()
+    @property
+    def waits_for_hooks(self) -> bool:
+        """Whether hooks are to be called at its end, once that is durable."""
+        return bool(self.task.hooks.get(OPTION_OF_TYPE.get(self.entry.progress.type, "")))
+
+    async def run(self) -> None:
+        """Executes the task until it has ended and that is durable; `state`, `value` and `error` then say how."""
+        self.announce()
+        await self.work()
+        await self.conclude()
+
+    def announce(self, how: str = "Executing {!r} immediately...") -> None:
+        """Says that there is such a run."""
+        if not self._reused:
+            name = self.entry.name
+            self._created_in.info(f"Created task run {name!r} for task {self.task.name!r}", how.format(name))
+
+    def enter_pending(self) -> None:
+        """Has the run recorded as it is before it begins."""
+        if not self._reused:
+            self.client.recorder.put(self.entry)
+
+    async def work(self) -> None:
+        """Executes the task until its end is recorded; `conclude` waits until that is durable."""
+        if self._reused:
+            return
+        try:
+            await self._work()
+        except RecursionError as error:
+            if self.has_ended:
+                raise
+            with room_to_recover(error):  # it was the engine that ran out of stack
+                self.end_failed(error)
+        except BaseException as error:
+            if not self.has_ended:
+                self.crash(error)
+            raise
+
+    async def _work(self) -> None:
         while True:
             await self.start()
             try:
@@ -164,18 +273,36 @@ class TaskExecution:
                     if await self.fail(error.error if isinstance(error, StoppedIteration) else error):
                         continue
             else:
-                await self.end_with(value)
+                self.end_with(value)
             return
 
-    async def begin(self) -> None:
-        """Announces the run."""
-        entry = self.entry
-        self._created_in.info(
-            f"Created task run {entry.name!r} for task {self.task.name!r}", f"Executing {entry.name!r} immediately..."
-        )
+    async def conclude(self) -> None:
+        """Returns when the end is durable, its hooks have been called, and the flow run knows."""
+        if not self._reused:
+            await self.client.commit(self.ticket)
+        self.conclude_durable()
+        await self._call_hooks()
+
+    def conclude_durable(self) -> None:
+        """The part of `conclude` that follows the commit, without hooks.
+
+        Raises:
+            FencedRun: it was not recorded, since another attempt has taken over.
+        """
+        state, entry = self.state, self.entry
+        assert state is not None, "the run has not ended"
+        if self._concluded:
+            return
+        self._concluded = True
+        if not self._reused:
+            self.client.raise_if_fenced(entry.flow_run_id, f"task run {entry.name!r}")
+            level = logging.INFO if state.type is COMPLETED else logging.ERROR
+            self.log.show(self._noted, level, f"Finished in state {state}")
+        self._remember(state)
 
     async def start(self) -> None:
         """Enters Running, or Retrying."""
+        self._tries += 1
         again = self.entry.progress.run_count > 0
         self.advance(RUNNING, "Retrying" if again else None, None)
         await self._call_hooks()
@@ -186,31 +313,34 @@ class TaskExecution:
 
     async def _call(self) -> Any:
         task = self.task
+        function = task.function if not task.is_generator else exhausted(task.function)
         if task.timeout_seconds is None:
-            return await self.io.call(task.function, self._args, self._kwargs)
+            return await self.io.call(function, self._args, self._kwargs)
         try:
-            return await self.io.call_within(task.timeout_seconds, task.function, self._args, self._kwargs)
+            return await self.io.call_within(task.timeout_seconds, function, self._args, self._kwargs)
         except TimeLimitReached as reached:
             self._timed_out = TaskRunTimeoutError(f"Task run exceeded timeout of {task.timeout_seconds} seconds")
             raise self._timed_out.with_traceback(reached.where) from None
 
-    async def end_with(self, value: Any) -> None:
+    def end_with(self, value: Any) -> None:
         """Ends the run by what the function returned: a value completes it, a state says itself what becomes of it."""
         if not isinstance(value, State) and not states_in(value):
-            await self.complete(value)
+            self.complete(value)
             return
         state = state_from_return(value, [])
         if state.is_completed():
-            await self.complete(state.data, state.name, state.message)
+            self.complete(state.data, state.name, state.message)
             return
         self.value = state.data
         self.error = error_of(state) if state.is_final() else None
         if self.error is not None:
             self.entry.result = keep_error(self.error)
-        await self._finish(state.type, state.name, state.message, state.data)
+        self._end(state.type, state.name, state.message, state.data)
 
-    async def complete(self, value: Any, name: str | None = None, message: str | None = None) -> None:
-        """Enters Completed with a value, and returns when that is durable."""
+    def complete(self, value: Any, name: str | None = None, message: str | None = None) -> None:
+        """Enters Completed with a value."""
+        if self.abandoned:
+            return
         self.value = value
         kept = keep(value)
         if isinstance(kept, Unkept):
@@ -220,48 +350,61 @@ class TaskExecution:
         flow_run = self.flow_run
         if flow_run is not None:
             flow_run.tracked.add(value, self.entry.id)
-        await self._finish(COMPLETED, name, message, value)
+        self._end(COMPLETED, name, message, value)
 
     async def fail(self, error: Exception) -> bool:
         """Enters Failed with an exception, or AwaitingRetry; says whether the task is to be called again."""
-        entry, policy = self.entry, self.task.policy
-        timed_out = error is self._timed_out
-        message = str(error) if timed_out else "Task run encountered an exception."
-        text = traceback_text(error)
-        self.log.error(f"Encountered exception during execution:\n{text}")
-        retry = entry.progress.run_count
-        if retry <= policy.retries and await self._is_retriable(error, message):
-            await self._await_retry(retries.delay_before(policy, retry), message)
-            return True
-        self.error = error
-        entry.result = keep_error(error)
-        entry.details = StateDetails(error=error_summary(error, text))
-        await self._finish(FAILED, "TimedOut" if timed_out else None, message, error)
+        if self.abandoned:
+            return False
+        message = str(error) if error is self._timed_out else "Task run encountered an exception."
+        if self._tries <= self.task.policy.retries and await self._is_retriable(error, message):
+            self.log.error(f"Encountered exception during execution:\n{traceback_text(error)}")
+            await self._await_retry(retries.delay_before(self.task.policy, self._tries), message)
+            return not self.abandoned
+        self.end_failed(error)
         return False
 
-    async def fail_for_good(self, error: Exception) -> None:
+    def end_failed(self, error: Exception) -> None:
         """Enters Failed, without a further try."""
+        timed_out = error is self._timed_out
         self.error = error
         text = traceback_text(error)
         self.log.error(f"Encountered exception during execution:\n{text}")
         self.entry.result = keep_error(error)
         self.entry.details = StateDetails(error=error_summary(error, text))
-        await self._finish(FAILED, None, "Task run encountered an exception.", error)
+        message = str(error) if timed_out else "Task run encountered an exception."
+        self._end(FAILED, "TimedOut" if timed_out else None, message, error)
 
-    async def complete_unkept(self) -> None:
+    def complete_unkept(self) -> None:
         """Enters Completed without a value."""
-        await self._finish(COMPLETED, None, None, None)
+        self._end(COMPLETED, None, None, None)
 
-    async def crash(self, error: BaseException) -> None:
-        """Enters Crashed. Whoever catches what interrupted the run makes that durable; nobody waits for it here."""
+    def not_ready(self, reason: str) -> None:
+        """Stays Pending for good, since something that it needs has failed."""
+        self._end(PENDING, "NotReady", reason, None)
+
+    def abandon(self, error: BaseException) -> None:
+        """Ends the run from outside, whatever its thread is doing; what that comes to is no longer recorded."""
+        self.crash(error)
+        self.abandoned = True
+
+    def crash(self, error: BaseException) -> None:
+        """Enters Crashed, or Cancelled. Whoever catches what interrupted the run makes that durable; nobody waits for it
+        here."""
+        if self.abandoned:
+            return
         entry = self.entry
         message = crash_message(error)
         self.error = error
-        entry.details = StateDetails(error=error_summary(error, traceback_text(error)))
-        self.advance(CRASHED, None, message)
-        self.state = self._state_now(data=error)
+        if isinstance(error, Stopped):
+            self.ticket = self.advance(CANCELLED, None, message)
+        else:
+            entry.details = StateDetails(error=error_summary(error, traceback_text(error)))
+            self.ticket = self.advance(CRASHED, None, message)
+            self.log.error(f"Crash detected! {message}")
+        self.state = self.state_now(data=error)
+        self._concluded = True
         self._remember(self.state)
-        self.log.error(f"Crash detected! {message}")
         self.log.error(f"Finished in state {self.state}")
 
     async def _is_retriable(self, error: Exception, message: str) -> bool:
@@ -287,17 +430,12 @@ class TaskExecution:
         self.entry.progress = self.entry.progress.then(type, name, message, clock.now())
         return self.client.recorder.put(self.entry)
 
-    async def _finish(self, type: StateType, name: str | None, message: str | None, data: Any) -> None:
-        entry = self.entry
-        ticket = self.advance(type, name, message)
-        self.state = state = self._state_now(data)
-        level, line = (logging.INFO if type is COMPLETED else logging.ERROR), f"Finished in state {state}"
-        noted = self.log.note(level, line)
-        await self.client.commit(ticket)
-        self.client.raise_if_fenced(entry.flow_run_id, f"task run {entry.name!r}")
-        self.log.show(noted, level, line)
-        self._remember(state)
-        await self._call_hooks()
+    def _end(self, type: StateType, name: str | None, message: str | None, data: Any) -> None:
+        if self.abandoned:
+            return
+        self.ticket = self.advance(type, name, message)
+        self.state = state = self.state_now(data)
+        self._noted = self.log.note(logging.INFO if type is COMPLETED else logging.ERROR, f"Finished in state {state}")
 
     def _remember(self, state: State[Any]) -> None:
         """Leaves the state with the flow run, which may be judged by it; a large value only as a reference."""
@@ -310,11 +448,12 @@ class TaskExecution:
 
     async def _call_hooks(self) -> None:
         hooks = self.task.hooks.get(OPTION_OF_TYPE.get(self.entry.progress.type, ""))
-        if hooks:
-            state = self.state or self._state_now()
+        if hooks and not self._reused and not self.abandoned:
+            state = self.state or self.state_now()
             await call_hooks(self.io, hooks, self.task, self.describe(), state, self.log)
 
-    def _state_now(self, data: Any = None) -> State[Any]:
+    def state_now(self, data: Any = None) -> State[Any]:
+        """The state that the run is in."""
         entry = self.entry
         _, _, message, time = entry.progress.history[-1]
         details = StateDetails(flow_run_id=entry.flow_run_id, task_run_id=entry.id)
@@ -329,7 +468,7 @@ class TaskExecution:
 
     def describe(self) -> TaskRun:
         """The run as a record."""
-        return records.task_run_of(self.entry, self.state or self._state_now())
+        return records.task_run_of(self.entry, self.state or self.state_now())
 
     def _say_unkept(self, kept: Unkept) -> None:
         said = (self.flow_run or ALONE).unkept_said

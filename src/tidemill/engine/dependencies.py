@@ -1,0 +1,203 @@
+"""Futures among a call's arguments: found wherever they are, and replaced by the values they stand for."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Iterable, Sequence
+from typing import Any, Generic, NamedTuple, TypeVar, cast
+
+from tidemill.colour import IO
+from tidemill.futures import TaskRunFuture
+from tidemill.states import State
+
+T = TypeVar("T")
+
+WaitFor = Iterable[Any] | None
+
+
+class Annotation(Generic[T]):
+    """Wraps an argument to say how it is to be taken."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: T) -> None:
+        self.value = value
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.value!r})"
+
+
+class unmapped(Annotation[T]):
+    """In `task.map`: the same value for every call, although it could be iterated over."""
+
+    __slots__ = ()
+
+
+class allow_failure(Annotation[T]):
+    """Lets a task start although what this argument comes from has failed; it then gets the exception as value."""
+
+    __slots__ = ()
+
+
+class quote(Annotation[T]):
+    """Passes a value as it is: no futures are looked for inside."""
+
+    __slots__ = ()
+
+
+class Upstream(NamedTuple):
+    """A task run that another one waits for."""
+
+    future: TaskRunFuture[Any]
+    may_fail: bool
+
+
+_MOST_NAMED = 3
+_ATOMS = frozenset({int, str, float, bool, bytes, type(None)})
+
+
+def upstream_of(values: Iterable[Any]) -> list[Upstream]:
+    """The futures in some arguments, each once."""
+    found: dict[int, Upstream] = {}
+    pending: list[tuple[Any, bool]] = [(value, False) for value in values if type(value) not in _ATOMS]
+    seen: set[int] = set()
+    while pending:
+        value, may_fail = pending.pop()
+        kind = type(value)
+        if kind in _ATOMS:
+            continue
+        if isinstance(value, TaskRunFuture):
+            known = found.get(id(value))
+            found[id(value)] = Upstream(value, may_fail and (known is None or known.may_fail))
+            continue
+        members, excused = _members(value)
+        if members and id(value) not in seen:
+            seen.add(id(value))
+            pending += [(member, may_fail or excused) for member in members]
+    return list(found.values())
+
+
+def may_hold_futures(args: Iterable[Any], kwargs: dict[str, Any]) -> bool:
+    """Whether it is worth looking for futures: most calls have numbers and texts only."""
+    for value in args:
+        if type(value) not in _ATOMS:
+            return True
+    return any(type(value) not in _ATOMS for value in kwargs.values())
+
+
+class Inputs:
+    """The arguments of one call, with the futures in them.
+
+    Args:
+        wait_for: futures that give no argument, but are to be done first.
+    """
+
+    def __init__(self, args: tuple[Any, ...], kwargs: dict[str, Any], wait_for: WaitFor) -> None:
+        self.args = args
+        self.kwargs = kwargs
+        values = (*args, *kwargs.values())
+        self.upstream = upstream_of(values if wait_for is None else (*values, *_listed(wait_for)))
+        self.need_resolving = bool(self.upstream) or any(map(_has_annotation, values))
+
+    async def arrive(self, io: IO) -> list[TaskRunFuture[Any]]:
+        """Waits for the futures, and puts their values in their places; or, where some that may not have failed, gives
+        those."""
+        for one in self.upstream:
+            await io.until(one.future)
+        failed = failed_upstream(self.upstream)
+        if not failed and self.need_resolving:
+            self.args = tuple(resolved(value) for value in self.args)
+            self.kwargs = {name: resolved(value) for name, value in self.kwargs.items()}
+        return failed
+
+
+def why_not_ready(failed: Sequence[TaskRunFuture[Any]]) -> str:
+    """The message of a run that cannot start."""
+    names = ", ".join(repr(future.name) for future in failed[:_MOST_NAMED])
+    more = f" and {len(failed) - _MOST_NAMED} more" if len(failed) > _MOST_NAMED else ""
+    return f"Upstream task run {names}{more} did not reach a 'COMPLETED' state."
+
+
+def _listed(wait_for: Any) -> list[Any]:
+    return [wait_for] if isinstance(wait_for, TaskRunFuture) else list(wait_for)
+
+
+def resolved(value: T) -> T:
+    """The argument with its futures, which are done, replaced by their values, and the wrappers taken off.
+
+    What holds no future is given back as it is.
+    """
+    return cast(T, _resolved(value, allow_failure_around=False))
+
+
+def without_annotation(value: Any) -> Any:
+    """The argument itself, where it is wrapped."""
+    while isinstance(value, Annotation):
+        value = cast("Annotation[Any]", value).value
+    return value
+
+
+def _resolved(value: Any, allow_failure_around: bool) -> Any:
+    kind: Any = type(value)
+    if kind in _ATOMS:
+        return value
+    if isinstance(value, TaskRunFuture):
+        return cast("TaskRunFuture[Any]", value).result(raise_on_failure=not allow_failure_around)
+    if isinstance(value, quote):
+        return cast("quote[Any]", value).value
+    if isinstance(value, Annotation):
+        inner = cast("Annotation[Any]", value).value
+        return _resolved(inner, allow_failure_around or isinstance(value, allow_failure))
+    if not upstream_of([value]) and not _has_annotation(value):
+        return value
+    if kind is dict:
+        return {key: _resolved(member, allow_failure_around) for key, member in value.items()}
+    if isinstance(value, tuple) and hasattr(kind, "_fields"):  # a named tuple takes its members one by one
+        return kind(*(_resolved(member, allow_failure_around) for member in cast("tuple[Any, ...]", value)))
+    if kind in _COLLECTIONS:
+        return kind(_resolved(member, allow_failure_around) for member in value)
+    twin = copy.copy(value)
+    for field in dataclasses.fields(value):
+        object.__setattr__(twin, field.name, _resolved(getattr(value, field.name), allow_failure_around))
+    return twin
+
+
+_COLLECTIONS = (list, tuple, set, frozenset)
+
+
+def _members(value: Any) -> tuple[list[Any], bool]:
+    """What is to be looked at inside a value, and whether failures there are excused."""
+    kind: Any = type(value)
+    if kind in _COLLECTIONS or (isinstance(value, tuple) and hasattr(kind, "_fields")):
+        return [member for member in value if type(member) not in _ATOMS], False
+    if kind is dict:
+        return [member for member in value.values() if type(member) not in _ATOMS], False
+    if isinstance(value, quote):
+        return [], False
+    if isinstance(value, Annotation):
+        return [cast("Annotation[Any]", value).value], isinstance(value, allow_failure)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return [getattr(value, field.name) for field in dataclasses.fields(value) if hasattr(value, field.name)], False
+    return [], False
+
+
+def _has_annotation(value: Any) -> bool:
+    pending, seen = [value], set[int]()
+    while pending:
+        one = pending.pop()
+        if isinstance(one, Annotation):
+            return True
+        if id(one) not in seen:
+            seen.add(id(one))
+            pending += _members(one)[0]
+    return False
+
+
+def failed_upstream(upstream: Iterable[Upstream]) -> list[TaskRunFuture[Any]]:
+    """Those that keep a task from starting."""
+    return [one.future for one in upstream if not one.may_fail and not _has_value(one.future.state)]
+
+
+def _has_value(state: State[Any]) -> bool:
+    return state.is_completed()

@@ -1,0 +1,104 @@
+"""`task.map`: one call for each member of the arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator, Sized
+from typing import Any, cast
+
+from tidemill import logs
+from tidemill.engine.definitions import TaskDefinition
+from tidemill.engine.dependencies import Annotation, Inputs, WaitFor, allow_failure, unmapped
+from tidemill.engine.submissions import submissions_here
+from tidemill.exceptions import DefinitionError
+from tidemill.futures import TaskRunFuture, TaskRunFutureList
+
+# So many calls of one map have not ended, at most; then the next members are not even looked at.
+_WINDOW = 4096
+_NO_MEMBER = object()
+
+
+def map_task(task: TaskDefinition, args: tuple[Any, ...], kwargs: dict[str, Any], wait_for: WaitFor) -> TaskRunFutureList[Any]:
+    """Submits the calls, and gives their futures."""
+    logs.set_up()
+    submissions = submissions_here()
+    futures: TaskRunFutureList[Any] = TaskRunFutureList()
+    behind = 0
+    for call_args, call_kwargs in _calls(task, args, kwargs):
+        inputs = Inputs(task.with_receiver(call_args), call_kwargs, wait_for)
+        futures.append(submissions.submit(task, inputs.args, call_kwargs, inputs.upstream, inputs.need_resolving))
+        if len(futures) - behind > _WINDOW and not (task.is_async and futures[behind].runs_here):
+            # Waits for the oldest: the others run meanwhile.
+            futures[behind].wait()
+            behind += 1
+            while behind < len(futures) and futures[behind].done():
+                behind += 1
+    return futures
+
+
+def _calls(
+    task: TaskDefinition, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Generator[tuple[tuple[Any, ...], dict[str, Any]]]:
+    named: list[tuple[str | None, Any]] = [(None, value) for value in args]
+    named += kwargs.items()
+    taken = [_Argument(name, value) for name, value in named]
+    mapped = [one for one in taken if one.is_mapped]
+    if not mapped:
+        raise DefinitionError(
+            f"{task.name}.map() has no argument to iterate over. Pass a list or another iterable; for a single call there is "
+            f"{task.name}.submit()."
+        )
+    lengths = {len(one.members) for one in mapped if isinstance(one.members, Sized)}
+    if len(lengths) > 1:
+        raise DefinitionError(_unequal(task, ", ".join(map(str, sorted(lengths)))))
+    while True:
+        values = [one.next() for one in taken]
+        ended = [value is _NO_MEMBER for one, value in zip(taken, values, strict=True) if one.is_mapped]
+        if any(ended):
+            if not all(ended):
+                raise DefinitionError(_unequal(task, "one ended before another"))
+            return
+        yield tuple(values[: len(args)]), dict(zip(kwargs, values[len(args) :], strict=True))
+
+
+class _Argument:
+    """One argument of a map: the same value for each call, or the next member for each."""
+
+    def __init__(self, name: str | None, value: Any) -> None:
+        self.name = name
+        self.members: Iterable[Any] | None = None
+        self._value = value
+        self._excused = False
+        if isinstance(value, unmapped):
+            self._value = cast("unmapped[Any]", value).value
+            return
+        if isinstance(value, allow_failure):
+            self._excused = True
+            value = cast("allow_failure[Any]", value).value
+        elif isinstance(value, Annotation):
+            return
+        if isinstance(value, TaskRunFuture):
+            value = cast("TaskRunFuture[Any]", value).result()
+        if _is_iterable(value):
+            self.members = value
+            self._iterator: Iterator[Any] = iter(value)
+
+    @property
+    def is_mapped(self) -> bool:
+        return self.members is not None
+
+    def next(self) -> Any:
+        if self.members is None:
+            return self._value
+        member = next(self._iterator, _NO_MEMBER)
+        return allow_failure(member) if self._excused and member is not _NO_MEMBER else member
+
+
+def _is_iterable(value: Any) -> bool:
+    return isinstance(value, Iterable) and not isinstance(value, str | bytes | bytearray)
+
+
+def _unequal(task: TaskDefinition, found: str) -> str:
+    return (
+        f"{task.name}.map() iterates over arguments of different lengths: {found}. Make them equal, or wrap what is the same "
+        "for every call in unmapped(...)."
+    )

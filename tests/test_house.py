@@ -100,6 +100,15 @@ LATE_IMPORTS: dict[str, dict[str, str]] = {
         "pydantic.errors": "start-up time: as pydantic",
     },
     "interrupts.py": {"ctypes": "start-up time: only a time limit on a thread that is not the main one needs it"},
+    "runners/child.py": {
+        "threading": "start-up time: only a system that cannot kill with the parent needs it",
+        "tidemill.serializers": "start-up time: only an exception needs it, and `sys.path` comes from the parent",
+        "traceback": "start-up time: only an exception needs it",
+    },
+    "runners/children.py": {
+        "socket": "start-up time: only who starts a process needs it",
+        "subprocess": "start-up time: as socket",
+    },
     "serializers.py": {"cloudpickle": "start-up time: only what pickle cannot write needs it"},
     "profiles.py": {"tomllib": "start-up time: most homes have no profile file"},
     "storage.py": {"fsspec.core": "an optional extra: only results at a URL need it"},

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from math import isfinite
+from types import ModuleType
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
@@ -112,6 +113,13 @@ def dump_by_value(value: Any) -> bytes:
     except Exception as error:  # pickling runs whatever a value's own methods do
         name = type(value).__qualname__
         raise SerializationError(f"a value of type {name} cannot be pickled ({error})") from error
+
+
+def pickle_by_value(module: ModuleType) -> None:
+    """From now on functions and classes of this module travel themselves, since other processes cannot import it."""
+    import cloudpickle  # pyright: ignore[reportMissingTypeStubs]
+
+    cloudpickle.register_pickle_by_value(module)  # pyright: ignore[reportUnknownMemberType]
 
 
 def load(serializer: str, data: bytes) -> Any:

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Generic, TypeVar, cast
 import msgspec
 
 from tidemill import settings
+from tidemill.engine import pickling
 from tidemill.engine.hooks import OPTION_OF_TYPE, Hook
 from tidemill.engine.names import check_name
 from tidemill.engine.parameters import Signature
@@ -102,6 +103,9 @@ class Definition:
 
     @_computed_once
     def signature(self) -> Signature:
+        hints = self.__dict__.pop("hints", None)
+        if hints is not None:  # it came from another process, and its function is a copy of its own
+            self.function.__annotations__ = hints
         return Signature(self.function, self.name, bound=self._takes_receiver())
 
     def bound_to(self: D, instance: Any, owner: Any) -> D:
@@ -127,9 +131,23 @@ class Definition:
         """Seconds before each retry: one number for all, or one for each."""
         return self.policy.retry_delay
 
-    def __reduce__(self) -> str:
-        """Pickled by reference, as functions are."""
-        return self.qualname
+    @property
+    def is_bound(self) -> bool:
+        """Whether it is a method's, with the instance or class filled in."""
+        return self.receiver is not _NO_RECEIVER
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        return pickling.reduced(self)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(pickling.restored(self, state, _NO_RECEIVER))
+
+    def __copy__(self: D) -> D:
+        """Like a function, a definition is not copied."""
+        return self
+
+    def __deepcopy__(self: D, memo: object) -> D:
+        return self
 
     def with_receiver(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
         """The positional arguments of a call, with the instance or class of a method in front."""

@@ -216,6 +216,16 @@ class Batch(msgspec.Struct):
     leases: tuple[str, ...] = ()
 
 
+# For each flow run of which something was refused to be recorded: the latest such attempt, and why.
+Refusals = dict[str, tuple[int, str]]
+
+
+def add_refusal(refused: Refusals, flow_run_id: str, attempt: int, reason: str) -> None:
+    """Notes a refusal, unless one of a later attempt is noted."""
+    if flow_run_id not in refused or refused[flow_run_id][0] < attempt:
+        refused[flow_run_id] = (attempt, reason)
+
+
 def states_of_history(run_id: str, history: Sequence[Sequence[Any]]) -> list[State[Any]]:
     """The states in a task run's history; their ids follow from the run's."""
     states: list[State[Any]] = []

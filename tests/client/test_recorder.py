@@ -68,7 +68,7 @@ class TestCommit:
         gone, kept = ids.new_id(), book.entry()
         book.recorder.put(book.entry(flow_run_id=gone))
         book.recorder.commit(book.recorder.put(kept))
-        assert book.recorder.refused == {gone: "the flow run was deleted"}
+        assert book.recorder.refused == {gone: (1, "the flow run was deleted")}
         assert list(book.states()) == [kept.id]
 
     def test_whoever_forks_leaves_what_waits_to_the_parent(self, book: Any) -> None:

@@ -144,7 +144,9 @@ class TestRefusal:
         stale = desk.entry(run, "stale", **entry)
         refused = desk.record([desk.entry(healthy, 0), stale, desk.entry(healthy, 1), desk.entry(None)])
         assert list(refused) == [run]
-        assert word in refused[run]
+        attempt, reason = refused[run]
+        assert attempt == stale.attempt
+        assert word in reason
         written = {row[0] for row in desk.rows("task_run", "id")}
         assert ids.to_bytes(stale.id) not in written
         assert len(written) == 3
@@ -183,7 +185,7 @@ class TestRefusal:
         crashed, gone = desk.flow_run(), ids.new_id()
         desk.propose(crashed, Crashed())
         refused = desk.record([desk.entry(run, n) for run in (crashed, gone) for n in range(3)])
-        assert refused == {crashed: "the flow run was declared crashed", gone: "the flow run was deleted"}
+        assert refused == {crashed: (1, "the flow run was declared crashed"), gone: (1, "the flow run was deleted")}
 
     def test_lines_of_a_deleted_run_are_dropped_and_others_kept(self, desk: Any) -> None:
         run = desk.flow_run()

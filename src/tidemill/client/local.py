@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from tidemill import orchestration, settings
+from tidemill import clock, orchestration, settings
 from tidemill.client.session import Session
 from tidemill.colour import IO
-from tidemill.exceptions import FencedRun
+from tidemill.exceptions import FencedRun, StoreReadOnly
 from tidemill.filters import EVERYTHING, FIRST_PAGE, Filters, FlowRunSort, FlowSort, LogFilter, LogSort, Page, TaskRunSort
 from tidemill.orchestration import Started, Verdict
 from tidemill.records import Flow, FlowRun, Log, NewFlowRun, TaskRun, TaskRunEntry
@@ -50,9 +50,12 @@ class LocalClient:
 
         return await self._in_queue(create)
 
-    async def begin_next_attempt(self, flow_run_id: str) -> Started:
+    async def begin_next_attempt(self, flow_run_id: str, *, again: bool = False) -> Started:
         """Takes a flow run over and proposes Running: after it ended, after its process was lost, or when nobody has begun
         it yet. One that has completed stays as it is: the verdict is REJECT, with its state.
+
+        Args:
+            again: begins also one that has completed.
 
         Raises:
             FlowRunIsLive: another process works on it.
@@ -60,7 +63,9 @@ class LocalClient:
         """
 
         def begin() -> Started:
-            return self._session.begin(lambda lease: orchestration.begin_next_attempt(self._store, flow_run_id, lease))
+            return self._session.begin(
+                lambda lease: orchestration.begin_next_attempt(self._store, flow_run_id, lease, again=again)
+            )
 
         return await self._in_queue(begin)
 
@@ -76,7 +81,73 @@ class LocalClient:
             self.recorder.flush()
             return orchestration.propose_flow_run_state(self._store, flow_run_id, state, lease_id=lease_id, attempt=attempt)
 
-        return await self._in_queue(write)
+        verdict = await self._in_queue(write)
+        if verdict.status == "ABORT" or (verdict.state is not None and verdict.state.is_final()):
+            self._session.ended(flow_run_id)
+        return verdict
+
+    async def cancel_flow_run(self, flow_run_id: str, reason: str | None = None) -> Verdict:
+        """Cancels a flow run and the subflow runs that have not ended.
+
+        A run that a living process works on becomes Cancelling, and its process ends it; any other one becomes Cancelled,
+        with its task runs. The verdict is ABORT for a run that has ended, REJECT for one that is being cancelled already.
+
+        Args:
+            reason: the message of the new state.
+
+        Raises:
+            ObjectNotFound: there is no such flow run.
+        """
+        verdict = await self._in_queue(lambda: orchestration.cancel_flow_run(self._store, flow_run_id, reason))
+        self._session.watch.look_again()
+        return verdict
+
+    def watch(self, flow_run_id: str, on_cancelling: Callable[[], None]) -> None:
+        """Has `on_cancelling` called, once, on a thread of its own, within about a second after a flow run that this
+        process works on became Cancelling."""
+        self._session.watch_for_cancelling(flow_run_id, on_cancelling)
+
+    def unwatch(self, flow_run_id: str) -> None:
+        """Ends `watch`."""
+        self._session.watch.remove(flow_run_id)
+
+    async def rerun_from(self, flow_run_id: str, task_run_id: str) -> None:
+        """Makes the next attempt of a flow run execute a task run again, and everything downstream of it.
+
+        Raises:
+            FlowRunIsLive: a process works on the flow run.
+            ObjectNotFound: there is no such flow run, or no such task run in it.
+        """
+        await self._in_queue(lambda: orchestration.rerun_from(self._store, flow_run_id, task_run_id))
+
+    async def set_task_run_state(self, task_run_id: str, state: State[Any]) -> None:
+        """Gives a task run a final state from outside, which the next attempt of its flow run honours.
+
+        Args:
+            state: its data is the result, as a `ResultReference`; a completed one without has the result None.
+
+        Raises:
+            FlowRunIsLive: a process works on the flow run, and the task run has not ended.
+            IllegalTransition: the state is not final.
+            ObjectNotFound: there is no such task run.
+        """
+        await self._in_queue(lambda: orchestration.set_task_run_state(self._store, task_run_id, state))
+
+    async def reclaim_lost_runs(self) -> list[str]:
+        """Ends the flow runs whose process is gone, unless others do; gives their ids."""
+        with suppress(StoreReadOnly):  # then somebody else has to
+            return [run.flow_run_id for run in orchestration.reclaim_lost_runs(self._store, clock.now())]
+        return []
+
+    @property
+    def lease_id(self) -> str:
+        """The lease under which this process works on flow runs; for a child process to adopt."""
+        return self._session.lease().id
+
+    def adopt_lease(self, lease_id: str) -> None:
+        """In a process that was started for a task of another process's flow run: records for that run too, under the
+        other's lease."""
+        self._session.adopt(lease_id)
 
     async def commit(self, ticket: int) -> None:
         """Returns when everything recorded up to `ticket` is durable (at once when durability is `relaxed`)."""
@@ -87,9 +158,16 @@ class LocalClient:
         """Returns when everything recorded so far is durable."""
         await self._in_queue(self.recorder.flush)
 
-    def raise_if_fenced(self, flow_run_id: str | None, run: str) -> None:
-        """Raises FencedRun when the store has refused what this process recorded for a flow run."""
-        reason = self.recorder.refused.get(flow_run_id) if flow_run_id else None
+    def raise_if_fenced(self, flow_run_id: str | None, run: str, attempt: int | None = None) -> None:
+        """Raises FencedRun when the store has refused what this process recorded for a flow run.
+
+        Args:
+            run: how to name what was done, e.g. "task run 'add_one-3c3112ef-0'".
+            attempt: of which attempt; None: of the one that this process works on now.
+        """
+        if not self.recorder.refused or flow_run_id is None:
+            return
+        reason = self.recorder.refusal(flow_run_id, attempt or self._session.attempts.get(flow_run_id))
         if reason is not None:
             raise FencedRun(
                 f"What this process did for {run} was not recorded: {reason}. Nothing of the other attempt was changed; "

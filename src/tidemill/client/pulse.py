@@ -1,7 +1,8 @@
-"""The one background thread of a process: writes what nobody waits for, and renews the lease."""
+"""The one background thread of a process: writes what nobody waits for, renews the lease, and looks for what others want."""
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -18,17 +19,29 @@ class Pulse:
 
     Args:
         recorder: what it empties: whatever has waited for a whole beat is written.
-        renew: called every `renew_seconds` while `renewing` is set.
+        renew: called every `renew_seconds` once `start_renewing` was called.
         interval: seconds within which everything recorded is written.
+        look: called every `look_seconds` once `start_looking` was called, until it says that there is nothing to look for.
     """
 
-    def __init__(self, recorder: Recorder, renew: Callable[[], None], *, interval: float, renew_seconds: float) -> None:
-        self.renewing = False
+    def __init__(
+        self,
+        recorder: Recorder,
+        renew: Callable[[], None],
+        *,
+        interval: float,
+        renew_seconds: float,
+        look: Callable[[], bool] = lambda: False,
+        look_seconds: float = 1.0,
+    ) -> None:
         self._recorder = recorder
         self._renew = renew
         self._beat = interval / 2
         self._renew_seconds = renew_seconds
-        self._next_renewal = 0.0
+        self._next_renewal = math.inf
+        self._look = look
+        self._look_seconds = look_seconds
+        self._next_look = math.inf
         # Taken while there is nothing to do, and given back to wake the thread. Not an Event: a signal handler that records
         # while the same thread is inside `Event.set` would wait for itself.
         self._bell = threading.Lock()
@@ -39,9 +52,14 @@ class Pulse:
 
     def start_renewing(self) -> None:
         """From now on the lease is renewed."""
-        if not self.renewing:
-            self.renewing = True
+        if self._next_renewal == math.inf:
             self._next_renewal = time.monotonic() + self._renew_seconds
+            self._wake()
+
+    def start_looking(self) -> None:
+        """From now on it is looked for what others want of this process."""
+        if self._next_look == math.inf:
+            self._next_look = time.monotonic() + self._look_seconds
             self._wake()
 
     def stop(self) -> None:
@@ -75,9 +93,13 @@ class Pulse:
     def _attend(self, seen: int) -> None:
         """One beat."""
         now = time.monotonic()
-        if self.renewing and now >= self._next_renewal:
+        if now >= self._next_renewal:
             self._next_renewal = now + self._renew_seconds
             self._renew()
+        if now >= self._next_look:
+            self._next_look = math.inf  # first: who wants to be looked for meanwhile sets it
+            if self._look():
+                self._next_look = now + self._look_seconds
         if self._recorder.waiting:
             if self._recorder.committed == seen:
                 self._recorder.flush()
@@ -87,6 +109,7 @@ class Pulse:
     def _sleep_until_needed(self) -> None:
         self._recorder.wake = self._wake
         if not self._recorder.waiting:  # else something was added between the last look and the line above
-            rest = max(0.0, self._next_renewal - time.monotonic()) if self.renewing else -1
-            self._bell.acquire(timeout=min(rest, threading.TIMEOUT_MAX))
+            due = min(self._next_renewal, self._next_look)
+            rest = -1 if due == math.inf else min(max(0.0, due - time.monotonic()), threading.TIMEOUT_MAX)
+            self._bell.acquire(timeout=rest)
         self._recorder.wake = None

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from tidemill.records import Batch, LogEntry, TaskRunEntry
+from tidemill.records import Batch, LogEntry, Refusals, TaskRunEntry, add_refusal
 
 # Above this many waiting entries whoever adds one commits first: memory stays bounded however fast runs are made.
 _BACK_PRESSURE = 20_000
@@ -35,10 +35,10 @@ class Recorder:
         relaxed: nobody waits for a commit; it follows within the pulse's interval.
     """
 
-    def __init__(self, section: Section, write: Callable[[Batch], dict[str, str]], *, relaxed: bool = False) -> None:
+    def __init__(self, section: Section, write: Callable[[Batch], Refusals], *, relaxed: bool = False) -> None:
         self.relaxed = relaxed
         self.leases: tuple[str, ...] = ()
-        self.refused: dict[str, str] = {}
+        self.refused: Refusals = {}
         self.committed = 0
         self.wake: Callable[[], None] | None = None  # set while the pulse sleeps
         self._section = section
@@ -98,6 +98,15 @@ class Recorder:
             self._section.leave()
         return True
 
+    def refuse(self, flow_run_id: str, attempt: int, reason: str) -> None:
+        """From now on nothing of this attempt (or of one before) is recorded."""
+        add_refusal(self.refused, flow_run_id, attempt, reason)
+
+    def refusal(self, flow_run_id: str, attempt: int | None) -> str | None:
+        """Why nothing of this attempt of a flow run is recorded (None: of whichever attempt); None if it is."""
+        latest, reason = self.refused.get(flow_run_id, (0, None))
+        return reason if attempt is None or attempt <= latest else None
+
     def forget(self) -> None:
         """Drops what waits; for a forked child, whose parent writes it."""
         self._writing = False
@@ -136,9 +145,12 @@ class Recorder:
                     self._task_runs.setdefault(entry.id, entry)
                 raise
             del self._logs[: len(logs)]
-            if refused:
-                self.refused.update(refused)
+            for flow_run_id, (attempt, reason) in refused.items():
+                self.refuse(flow_run_id, attempt, reason)
         self.committed = max(self.committed, upto)
 
     def _take_task_runs(self) -> list[TaskRunEntry]:
-        return [self._task_runs.pop(run_id) for run_id in list(self._task_runs)]
+        taken = [self._task_runs.pop(run_id) for run_id in list(self._task_runs)]
+        if not self.refused:
+            return taken
+        return [entry for entry in taken if entry.flow_run_id is None or not self.refusal(entry.flow_run_id, entry.attempt)]

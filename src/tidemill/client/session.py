@@ -12,16 +12,17 @@ from contextlib import suppress
 from tidemill import clock, orchestration
 from tidemill.client.pulse import Pulse
 from tidemill.client.recorder import Recorder
+from tidemill.client.watching import Watch
 from tidemill.exceptions import StoreError
 from tidemill.ids import new_id
 from tidemill.orchestration import Started, processes
 from tidemill.records import Lease
 from tidemill.settings import Settings
-from tidemill.store import Store, open_store
+from tidemill.store import Store, open_store, reading
 
 # A lease is renewed this often within its length: two renewals may fail before it ends.
 _RENEWALS_PER_LEASE = 3
-
+_SECONDS_BETWEEN_LOOKS = 1.0
 
 _lock = threading.Lock()  # for making a process's one session and one lease
 
@@ -37,6 +38,7 @@ class Session:
         self.attempts: dict[str, int] = {}
         self._lease: Lease | None = None
         self._lease_recorded = False
+        self.watch = Watch(self.store.database, lambda ids: reading.holds(self.store.database.fetch, ids))
         self._lease_seconds = settings.lease_seconds
         self._flush_interval = settings.flush_interval
         self._start_pulse()
@@ -67,11 +69,29 @@ class Session:
         lease = self.lease()
         if not self._lease_recorded:
             orchestration.reclaim_lost_runs(self.store, clock.now())
+        elif not orchestration.holds_lease(self.store, lease):
+            self._lose_lease(lease)
+            lease = self.lease()
         started = work(lease)
         self._lease_recorded = True
         if started.verdict.status == "ACCEPT":
             self.attempts[started.flow_run_id] = started.attempt
         return started
+
+    def ended(self, flow_run_id: str) -> None:
+        """This process works on the flow run no more."""
+        self.attempts.pop(flow_run_id, None)
+
+    def adopt(self, lease_id: str) -> None:
+        """Records for the flow runs of another process too, which renews that lease and gives it back: the parent of this
+        process, which was started for one of its tasks."""
+        if lease_id not in self.recorder.leases:
+            self.recorder.leases = (*self.recorder.leases, lease_id)
+
+    def watch_for_cancelling(self, flow_run_id: str, on_cancelling: Callable[[], None]) -> None:
+        """Calls `on_cancelling`, once, on the pulse's thread, within about a second after others asked to cancel the run."""
+        self.watch.add(flow_run_id, on_cancelling)
+        self._pulse.start_looking()
 
     def close(self) -> None:
         """Writes what waits, gives the lease back and closes the store."""
@@ -92,6 +112,8 @@ class Session:
         self.recorder.forget()
         self._lease = None
         self._lease_recorded = False
+        self.attempts.clear()
+        self.watch.forget()
         self._start_pulse()
 
     def _start_pulse(self) -> None:
@@ -100,11 +122,49 @@ class Session:
             self._renew_lease,
             interval=self._flush_interval,
             renew_seconds=self._lease_seconds / _RENEWALS_PER_LEASE,
+            look=self._look,
+            look_seconds=_SECONDS_BETWEEN_LOOKS,
         )
 
     def _renew_lease(self) -> None:
-        if self._lease is not None:
-            orchestration.renew_lease(self.store, self._lease, self._lease_seconds)
+        """One renewal; and whoever renews also ends what others have lost."""
+        if not self._lease_recorded:
+            return
+        database = self.store.database
+        database.enter()
+        try:
+            lease = self._lease
+            if lease is None:
+                return
+            if not orchestration.renew_lease(self.store, lease, self._lease_seconds):
+                self._lose_lease(lease)
+        finally:
+            database.leave()
+        orchestration.reclaim_lost_runs(self.store, clock.now())
+
+    def _lose_lease(self, lease: Lease) -> None:
+        """Others took this process to have ended, since it was stopped for too long: what it was at work on is theirs."""
+        reason = "this process was stopped for longer than its lease, and was taken to have ended"
+        for flow_run_id, attempt in list(self.attempts.items()):
+            self.recorder.refuse(flow_run_id, attempt, reason)
+        self.attempts.clear()
+        self.recorder.leases = tuple(held for held in self.recorder.leases if held != lease.id)
+        self._lease = None
+        self._lease_recorded = False
+
+    def _look(self) -> bool:
+        """Whether anything is being watched still."""
+        if len(self.watch):
+            self.watch.look(self._check_hold)
+        return len(self.watch) > 0
+
+    def _check_hold(self, flow_run_id: str, attempt: int, lease_id: str | None) -> None:
+        """Notes that a run is no longer this process's own: it was taken over, or ended by others."""
+        mine = self.attempts.get(flow_run_id)
+        if mine is not None and mine < attempt:
+            self.recorder.refuse(flow_run_id, mine, f"attempt {attempt} of the flow run has taken over from attempt {mine}")
+        elif mine is not None and lease_id is not None and lease_id not in self.recorder.leases:
+            self.recorder.refuse(flow_run_id, mine, "another process holds the flow run")
 
 
 _sessions: dict[tuple[str, str], Session] = {}

@@ -1,7 +1,15 @@
 """The front desk: each operation fetches the facts, decides by the rules and writes, in one transaction."""
 
 from tidemill.orchestration.attempts import Started, begin_next_attempt, create_flow_run
-from tidemill.orchestration.flow_runs import delete_flow_run, propose_flow_run_state, release_lease, renew_lease
+from tidemill.orchestration.cancelling import cancel_flow_run
+from tidemill.orchestration.corrections import rerun_from, set_task_run_state
+from tidemill.orchestration.flow_runs import (
+    delete_flow_run,
+    holds_lease,
+    propose_flow_run_state,
+    release_lease,
+    renew_lease,
+)
 from tidemill.orchestration.lost_runs import LostRun, reclaim_lost_runs
 from tidemill.orchestration.proposing import Verdict
 
@@ -10,10 +18,14 @@ __all__ = [
     "Started",
     "Verdict",
     "begin_next_attempt",
+    "cancel_flow_run",
     "create_flow_run",
     "delete_flow_run",
+    "holds_lease",
     "propose_flow_run_state",
     "reclaim_lost_runs",
     "release_lease",
     "renew_lease",
+    "rerun_from",
+    "set_task_run_state",
 ]

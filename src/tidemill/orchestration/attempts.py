@@ -15,6 +15,7 @@ from tidemill.records import Lease, NewFlowRun
 from tidemill.states import Running, State, StateType
 from tidemill.store import Store, leases, reading, writing
 
+AWAITING_RERUN = "AwaitingRerun"
 # In these states a process works on the run, and there must be one that holds it.
 _WORKED_ON = frozenset({StateType.RUNNING, StateType.CANCELLING})
 
@@ -63,9 +64,12 @@ def create_flow_run(store: Store, run: NewFlowRun, states: Sequence[State[Any]],
     return Started(run.id, verdict, run.name, verdict.attempt)
 
 
-def begin_next_attempt(store: Store, flow_run_id: str, lease: Lease) -> Started:
+def begin_next_attempt(store: Store, flow_run_id: str, lease: Lease, *, again: bool = False) -> Started:
     """Takes a flow run over under `lease` and proposes Running: after it ended, after its process was lost, or when nobody
     has begun it yet. One that has completed stays as it is.
+
+    Args:
+        again: begins also one that has completed.
 
     Raises:
         FlowRunIsLive: another process works on it.
@@ -73,7 +77,16 @@ def begin_next_attempt(store: Store, flow_run_id: str, lease: Lease) -> Started:
     """
     with store.transaction() as execute:
         leases.ensure_lease(execute, lease)
+        facts = writing.flow_run_facts(execute, flow_run_id)
+        if again and facts is not None and facts.state_type is StateType.COMPLETED:
+            await_rerun(execute, flow_run_id, facts, None)
         return _begin(execute, flow_run_id, Running(), lease)
+
+
+def await_rerun(execute: writing.Execute, flow_run_id: str, facts: writing.FlowRunFacts, message: str | None) -> None:
+    """Takes a completed flow run out of that state, so that its next attempt can begin."""
+    state = State[Any](type=StateType.SCHEDULED, name=AWAITING_RERUN, message=message)
+    writing.write_flow_run_state(execute, flow_run_id, state, facts, None)
 
 
 def free(execute: writing.Execute, flow_run_id: str, facts: writing.FlowRunFacts) -> writing.FlowRunFacts:

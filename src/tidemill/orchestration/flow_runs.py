@@ -50,6 +50,11 @@ def renew_lease(store: Store, lease: Lease, seconds: float) -> bool:
         return leases.renew_lease(execute, lease.id, clock.now() + int(seconds * 1_000_000))
 
 
+def holds_lease(store: Store, lease: Lease) -> bool:
+    """Whether a lease is still recorded: nobody has taken its process to have ended."""
+    return leases.is_recorded(store.database.fetch, lease.id)
+
+
 def release_lease(store: Store, lease: Lease) -> None:
     """Gives a lease back; what its process has left unfinished has crashed."""
     message = f"The process that ran it ended before it did (process {lease.pid} on host {lease.hostname})."

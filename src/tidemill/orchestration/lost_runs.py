@@ -62,7 +62,7 @@ def end_lost(execute: writing.Execute, flow_run_id: str, facts: writing.FlowRunF
     return LostRun(flow_run_id, facts.name, state.type, message)
 
 
-def end_task_runs(execute: writing.Execute, flow_run_id: str, type: StateType, message: str) -> None:
+def end_task_runs(execute: writing.Execute, flow_run_id: str, type: StateType, message: str | None) -> None:
     """Gives every unfinished task run of a flow run one more state."""
     unfinished = entries.unfinished_task_runs(lambda sql, bindings: execute(sql, bindings).fetchall(), flow_run_id)
     now = clock.now()

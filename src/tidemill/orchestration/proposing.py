@@ -8,8 +8,11 @@ import msgspec
 
 from tidemill import clock, rules
 from tidemill.exceptions import ObjectNotFound
-from tidemill.states import State
+from tidemill.states import State, StateType
 from tidemill.store import writing
+
+# Whoever finds a process gone leaves its runs in one of these states, held by nobody.
+_ENDED_BY_OTHERS = frozenset({StateType.CRASHED, StateType.CANCELLED})
 
 
 class Verdict(msgspec.Struct):
@@ -29,6 +32,9 @@ def propose(
     facts = writing.flow_run_facts(execute, flow_run_id)
     if facts is None:
         raise not_found(flow_run_id)
+    if _was_taken(facts, lease_id, attempt):
+        reason = "It was taken from this process, which was stopped, or did not renew its lease in time."
+        return Verdict("ABORT", reason=reason, attempt=facts.attempt)
     decision = rules.decide(state, _as_rule_facts(facts, lease_id, attempt))
     if isinstance(decision, rules.Wait):
         return Verdict("WAIT", reason=decision.reason, delay_seconds=decision.delay_seconds, attempt=facts.attempt)
@@ -40,6 +46,13 @@ def propose(
     reason = None if isinstance(decision, rules.Accept) else decision.reason
     attempt_now = facts.attempt + (decision.state is not None and decision.state.is_running())
     return Verdict(status, decision.state, reason, attempt=attempt_now)
+
+
+def _was_taken(facts: writing.FlowRunFacts, lease_id: str | None, attempt: int | None) -> bool:
+    """Whether the run that its process believes to work on was ended by others, who found that process gone."""
+    if lease_id is None or attempt != facts.attempt or facts.lease_id is not None:
+        return False
+    return facts.state_type in _ENDED_BY_OTHERS
 
 
 def _as_rule_facts(facts: writing.FlowRunFacts, lease_id: str | None, attempt: int | None) -> rules.Facts:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tidemill.records import Batch
+from tidemill.records import Batch, Refusals
 from tidemill.store import recording, writing
 from tidemill.store.sqlite import SqliteDatabase
 
@@ -31,6 +31,8 @@ class Database(Protocol):
 
     def transaction(self) -> AbstractContextManager[writing.Execute]: ...
 
+    def data_version(self) -> int: ...
+
     def fetch(self, sql: str, bindings: Sequence[Any] = ()) -> list[tuple[Any, ...]]: ...
 
     def check(self) -> list[str]: ...
@@ -50,7 +52,7 @@ class Store:
         """One write transaction; gives the function that executes statements in it."""
         return self.database.transaction()
 
-    def record(self, batch: Batch) -> dict[str, str]:
+    def record(self, batch: Batch) -> Refusals:
         """Writes a batch of task runs and logs; see `recording.record`."""
         with self.database.transaction() as execute:
             return recording.record(execute, batch)

@@ -46,6 +46,11 @@ def lease(execute: Execute, lease_id: str) -> Lease | None:
     return _to_lease(rows[0]) if rows else None
 
 
+def is_recorded(fetch: Fetch, lease_id: str) -> bool:
+    """Whether a lease is there: nobody has taken its process to have ended."""
+    return bool(fetch("SELECT 1 FROM lease WHERE id = ?", (to_bytes(lease_id),)))
+
+
 def all_leases(fetch: Fetch) -> list[Lease]:
     """Every lease there is: one for each process that works on flow runs, or died while it did."""
     return [_to_lease(row) for row in fetch(f"SELECT {_COLUMNS} FROM lease", ())]

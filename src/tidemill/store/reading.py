@@ -109,6 +109,16 @@ def flow_run(fetch: Fetch, flow_run_id: str) -> FlowRun | None:
     return _first(map(_to_flow_run, fetch(sql, (ids.to_bytes(flow_run_id),))))
 
 
+def holds(fetch: Fetch, flow_run_ids: Sequence[str]) -> dict[str, tuple[StateType, int, str | None]]:
+    """For each of these flow runs that exists: its state's type, its attempt, and the lease that holds it."""
+    sql = f"SELECT id, state_type, attempt, lease_id FROM flow_run WHERE id IN ({','.join('?' * len(flow_run_ids))})"
+    rows = fetch(sql, [ids.to_bytes(flow_run_id) for flow_run_id in flow_run_ids])
+    return {
+        ids.from_bytes(id): (StateType(type), attempt, ids.from_bytes(lease) if lease else None)
+        for id, type, attempt, lease in rows
+    }
+
+
 def flow_run_call(fetch: Fetch, flow_run_id: str) -> tuple[str, bytes] | None:
     """The arguments a flow run was called with (serializer, bytes), where its parameters do not give them back."""
     rows = fetch("SELECT call_serializer, call FROM flow_run WHERE id = ?", (ids.to_bytes(flow_run_id),))

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from tidemill.ids import to_bytes
-from tidemill.records import Batch, LogEntry, TaskRunEntry
+from tidemill.records import Batch, LogEntry, Refusals, TaskRunEntry, add_refusal
 
 Execute = Callable[[str, Sequence[Any]], Any]
 
@@ -52,24 +52,24 @@ _NO_RESULT = (None, None, None)
 _FIXED_AT_CREATION = frozenset({"id", "flow_run_id", "task_key", "dynamic_key", "created"})
 
 
-def record(execute: Execute, batch: Batch) -> dict[str, str]:
+def record(execute: Execute, batch: Batch) -> Refusals:
     """Writes a batch, inside the caller's transaction; writing it again changes nothing.
 
     Returns:
-        The ids of flow runs whose entries were refused, with the reason: another attempt holds the run now, or it is gone.
+        The flow runs whose entries were refused, with the reason: another attempt holds the run now, or it is gone.
     """
     wanted = {entry.flow_run_id for entry in batch.task_runs} | {entry[0] for entry in batch.logs}
     wanted.discard(None)
     known = _holders(execute, wanted)  # type: ignore[arg-type]
     leases = {to_bytes(lease) for lease in batch.leases}
-    refused: dict[str, str] = {}
+    refused: Refusals = {}
     task_runs: list[TaskRunEntry] = []
     for entry in batch.task_runs:
-        reason = _refusal(entry, known, leases)
+        reason = _refusal(execute, entry, known, leases)
         if reason is None:
             task_runs.append(entry)
         else:
-            refused[entry.flow_run_id] = reason  # type: ignore[index]
+            add_refusal(refused, entry.flow_run_id, entry.attempt, reason)  # type: ignore[arg-type]
     blobs: dict[str | None, bytes | None] = {None: None, **{run_id: to_bytes(run_id) for run_id in known}}
     _write_task_runs(execute, task_runs, blobs)
     logs = [entry for entry in batch.logs if entry[0] is None or entry[0] in known]
@@ -98,7 +98,9 @@ def _holders(execute: Execute, flow_run_ids: Iterable[str]) -> dict[str, tuple[i
     return found
 
 
-def _refusal(entry: TaskRunEntry, known: dict[str, tuple[int, bytes | None, str]], leases: set[bytes]) -> str | None:
+def _refusal(
+    execute: Execute, entry: TaskRunEntry, known: dict[str, tuple[int, bytes | None, str]], leases: set[bytes]
+) -> str | None:
     if entry.flow_run_id is None:
         return None
     holder = known.get(entry.flow_run_id)
@@ -111,7 +113,14 @@ def _refusal(entry: TaskRunEntry, known: dict[str, tuple[int, bytes | None, str]
         return "another process holds the flow run"
     if type == "CRASHED":
         return "the flow run was declared crashed"
+    if type == "CANCELLED" and not _has_lease(execute, leases):  # else it is its own process that finishes late
+        return "the flow run was cancelled"
     return None
+
+
+def _has_lease(execute: Execute, leases: set[bytes]) -> bool:
+    marks = ",".join("?" * len(leases))
+    return bool(execute(f"SELECT 1 FROM lease WHERE id IN ({marks}) LIMIT 1", tuple(leases)).fetchall())
 
 
 def _task_run_row(entry: TaskRunEntry, blobs: dict[str | None, bytes | None]) -> tuple[Any, ...]:

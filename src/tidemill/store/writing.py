@@ -154,6 +154,19 @@ def write_flow_run_state(
     _insert_state(execute, flow_run_id, facts.states, state)
 
 
+def unfinished_subflow_runs(execute: Execute, flow_run_id: str) -> list[str]:
+    """The flow runs called in this one that have not ended, oldest first."""
+    sql = "SELECT id FROM flow_run WHERE parent_flow_run_id = ? AND end_time IS NULL ORDER BY id"
+    return [from_bytes(row[0]) for row in execute(sql, (to_bytes(flow_run_id),)).fetchall()]
+
+
+def parents_of(execute: Execute, flow_run_id: str) -> tuple[str, str] | tuple[None, None]:
+    """The flow run that called this one, and the task run that stands for it there."""
+    sql = "SELECT parent_flow_run_id, parent_task_run_id FROM flow_run WHERE id = ? AND parent_task_run_id IS NOT NULL"
+    rows = execute(sql, (to_bytes(flow_run_id),)).fetchall()
+    return (from_bytes(rows[0][0]), from_bytes(rows[0][1])) if rows and rows[0][0] is not None else (None, None)
+
+
 def rename_flow_run(execute: Execute, flow_run_id: str, name: str) -> None:
     execute("UPDATE flow_run SET name = ?, updated = ? WHERE id = ?", (name, clock.now(), to_bytes(flow_run_id)))
 

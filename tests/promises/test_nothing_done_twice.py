@@ -1,0 +1,19 @@
+"""Promise 3. A run resumes where it stopped: killed at any moment, again and again, it does nothing twice."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HARNESS = Path(__file__).parents[2] / "benches" / "crash_resume.py"
+"""What has to hold is said there. By hand: `python benches/crash_resume.py --runner threads --kills 200`."""
+
+
+@pytest.mark.slow
+@pytest.mark.program
+@pytest.mark.parametrize("runner", ["sequential", "threads"])
+def test_a_flow_killed_at_random_moments_is_resumed_until_it_is_done(pytestconfig, tmp_path, runner):
+    options = ["--runner", runner, "--kills", str(pytestconfig.getoption("rounds")), "--by", "key", "--folder", str(tmp_path)]
+    done = subprocess.run([sys.executable, str(HARNESS), *options], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -6,6 +6,7 @@ from tidemill.engine.dependencies import allow_failure, quote, unmapped
 from tidemill.exceptions import TidemillError
 from tidemill.flows import Flow, flow
 from tidemill.futures import TaskRunFuture, TaskRunFutureList, as_completed, wait
+from tidemill.runners.processes import ProcessPoolTaskRunner
 from tidemill.runners.sequential import SequentialTaskRunner
 from tidemill.runners.threads import ThreadPoolTaskRunner
 from tidemill.states import State
@@ -15,6 +16,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Flow",
+    "ProcessPoolTaskRunner",
     "SequentialTaskRunner",
     "State",
     "Task",

@@ -81,6 +81,10 @@ class IO(Protocol):
         """Returns when `awaited` is done."""
         ...
 
+    async def in_thread(self, work: Callable[[], T]) -> T:
+        """Runs blocking `work`, without stalling an event loop."""
+        ...
+
 
 class TimeLimitReached(Exception):
     """A call took longer than it may; `where` is the traceback of the place where it was interrupted."""
@@ -134,6 +138,9 @@ class BlockingIO:
 
     async def until(self, awaited: Awaited) -> None:
         awaited.wait()
+
+    async def in_thread(self, work: Callable[[], T]) -> T:
+        return work()
 
 
 class AsyncIO:
@@ -194,6 +201,11 @@ class AsyncIO:
 
     async def until(self, awaited: Awaited) -> None:
         await awaited.until_done()
+
+    async def in_thread(self, work: Callable[[], T]) -> T:
+        import asyncio
+
+        return await asyncio.to_thread(work)
 
 
 # Who waits for the next commit, by loop and recorder. Each has a future of its own, so that cancelling one wakes no other.

@@ -227,6 +227,14 @@ def reload(**arguments: Any) -> Settings:
     return settings
 
 
+def adopt(settings: Settings) -> None:
+    """Takes over the settings of another process, for which this one executes something."""
+    global _arguments, _current
+    if settings != _current:
+        _current = settings
+        _arguments = {name: getattr(settings, name) for name in NAMES}
+
+
 @contextmanager
 def using(**overrides: Any) -> Generator[Settings]:
     """Replaces settings of this process, in all its threads, for the length of a `with` block.

@@ -39,6 +39,8 @@ class TaskOptions(TypedDict, total=False):
         retry_condition_fn: called with the task, its run and the failed state; a false answer means no retry.
         timeout_seconds: after how long a run is stopped; it is then `Failed`, named `TimedOut`.
         log_prints: whether `print` goes to the run's log; default: as in the flow.
+        isolation: "process" executes the function in a child process, which a time limit or a cancellation ends for certain, also
+            inside C code; default: in this process.
         on_running, on_completion, on_failure, on_crashed, on_cancellation: functions called with the task, its run and
             the state when a run reaches that state.
     """
@@ -54,6 +56,7 @@ class TaskOptions(TypedDict, total=False):
     retry_condition_fn: RetryCondition | None
     timeout_seconds: float | None
     log_prints: bool | None
+    isolation: Literal["process"] | None
     on_running: Iterable[Hook] | None
     on_completion: Iterable[Hook] | None
     on_failure: Iterable[Hook] | None

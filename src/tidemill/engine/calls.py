@@ -8,8 +8,9 @@ from typing import Any
 
 from tidemill import logs
 from tidemill.colour import AsyncIO, BlockingIO, run_blocking
+from tidemill.engine import isolation
 from tidemill.engine.definitions import FlowDefinition, TaskDefinition
-from tidemill.engine.dependencies import Inputs, WaitFor, may_hold_futures, why_not_ready
+from tidemill.engine.dependencies import Inputs, WaitFor, look_through, may_hold_futures, why_not_ready
 from tidemill.engine.flow_run import FlowExecution
 from tidemill.engine.generators import drive, drive_async
 from tidemill.engine.loading import stop_if_loading
@@ -45,10 +46,20 @@ def call_task(
         return _finish_async(execution, return_state)
     if execution.is_outermost:
         with unwinding_signals():
-            run_blocking(execution.run())
+            run_blocking(_run_task(execution))
     else:
-        run_blocking(execution.run())
+        run_blocking(_run_task(execution))
     return _outcome(execution, return_state)
+
+
+async def _run_task(execution: TaskExecution) -> None:
+    """Executes a task until it has ended and that is durable; `state`, `value` and `error` then say how."""
+    execution.announce()
+    if execution.task.isolation is None:
+        await execution.work()
+    else:
+        await isolation.execute(execution)
+    await execution.conclude()
 
 
 def submit_task(
@@ -57,11 +68,7 @@ def submit_task(
     """Submits a task to the task runner of its flow run: gives a future or, with `return_state`, waits for the state."""
     args = task.with_receiver(args)
     logs.set_up()
-    upstream, need_resolving = (), False
-    if wait_for is not None or may_hold_futures(args, kwargs):
-        inputs = Inputs(args, kwargs, wait_for)
-        upstream, need_resolving = inputs.upstream, inputs.need_resolving
-    future = submissions_here().submit(task, args, kwargs, upstream, need_resolving)
+    future = submissions_here().submit(task, args, kwargs, *look_through(args, kwargs, wait_for))
     return future.wait() if return_state else future
 
 
@@ -131,7 +138,7 @@ def _call_with_futures(execution: TaskExecution, inputs: Inputs, return_state: b
     execution.identify(inputs.args, inputs.kwargs)
     if execution.task.is_generator:
         return _call_generator(execution, inputs.args, inputs.kwargs, return_state)
-    run_blocking(execution.run())
+    run_blocking(_run_task(execution))
     return _outcome(execution, return_state)
 
 
@@ -159,9 +166,9 @@ def _error_of(future: TaskRunFuture[Any]) -> BaseException:
 async def _finish_async(execution: TaskExecution, return_state: bool) -> Any:
     if execution.is_outermost:
         with _terminating(), unwinding_signals(_canceller()):
-            await execution.run()
+            await _run_task(execution)
     else:
-        await execution.run()
+        await _run_task(execution)
     return _outcome(execution, return_state)
 
 

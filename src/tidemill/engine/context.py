@@ -10,7 +10,7 @@ from itertools import count
 from os import getpid
 from typing import TYPE_CHECKING, Any
 
-from tidemill.engine.definitions import FlowDefinition, TaskDefinition
+from tidemill.engine.definitions import TaskDefinition
 from tidemill.engine.earlier import EarlierRuns
 from tidemill.engine.inputs import TrackedResults
 from tidemill.exceptions import MissingContextError
@@ -54,16 +54,19 @@ class FlowRunContext:
 
     def __init__(
         self,
-        flow: FlowDefinition,
+        *,
+        flow_name: str,
+        flow_version: str | None,
         parameters: dict[str, Any],
         log: RunLog,
         parent: FlowRunContext | None,
         tags: tuple[str, ...],
         log_prints: bool,
         describe: Callable[[], FlowRun],
+        task_runner: TaskRunner | None = None,
     ) -> None:
-        self.flow_name = flow.name
-        self.flow_version = flow.version
+        self.flow_name = flow_name
+        self.flow_version = flow_version
         self.id = log.flow_run_id or ""
         self.name: str = log.extra["flow_run_name"]
         self.parameters = parameters
@@ -76,7 +79,7 @@ class FlowRunContext:
         self.mark = ""
         self.unkept_said: set[str] = set()
         self.submissions: Submissions | None = None
-        self.task_runner: TaskRunner | None = flow.task_runner or (parent.task_runner if parent is not None else None)
+        self.task_runner: TaskRunner | None = task_runner or (parent.task_runner if parent is not None else None)
         self.begin_attempt(1, None)
 
     def rename(self, name: str, id: str | None = None) -> None:

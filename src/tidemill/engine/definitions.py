@@ -20,6 +20,7 @@ from tidemill.engine.parameters import Signature
 from tidemill.engine.retries import policy_of
 from tidemill.exceptions import DefinitionError, ReservedArgumentError
 from tidemill.records import RunPolicy
+from tidemill.runners.base import TaskRunner
 from tidemill.texts import storable
 
 D = TypeVar("D", bound="Definition")
@@ -73,6 +74,9 @@ class Definition:
         self.tags = _tags(options.get("tags"), self.kind)
         self.timeout_seconds = _timeout(options.get("timeout_seconds"))
         self.log_prints: bool | None = options.get("log_prints")
+        self.isolation: str | None = options.get("isolation")
+        if self.isolation not in (None, "process"):
+            raise DefinitionError(f"isolation of a {self.kind} is 'process' or None, not {self.isolation!r}.")
         self.hooks: dict[str, list[Hook]] = {
             option: self._checked_hooks(option, options.get(option)) for option in OPTION_OF_TYPE.values()
         }
@@ -251,6 +255,8 @@ class FlowDefinition(Definition):
             raise DefinitionError(f"{self.function_name}() is a generator. A flow cannot be one; make it a @task.")
         self.flow_key = f"{self.module}.{self.qualname}"
         self.flow_run_name: str | Callable[[], str] | None = options.get("flow_run_name")
+        self.task_runner = _task_runner(options.get("task_runner"))
+        self.idempotency_key = _idempotency_key(options.get("idempotency_key"))
         self.should_validate_parameters: bool = options.get("validate_parameters", True)
         current = settings.current()
         retries, delays = options.get("retries"), options.get("retry_delay_seconds")
@@ -334,6 +340,19 @@ def _is_another(one: tuple[str, str, str | None, int], other: tuple[str, str, st
     if one[:2] != other[:2]:
         return True
     return one[2] == other[2] and one[3] != other[3]
+
+
+def _task_runner(given: Any) -> TaskRunner | None:
+    runner: Any = given() if isinstance(given, type) and issubclass(given, TaskRunner) else given
+    if runner is not None and not isinstance(runner, TaskRunner):
+        raise DefinitionError(f"task_runner takes a task runner, such as ThreadPoolTaskRunner(max_workers=8), not {given!r}.")
+    return runner
+
+
+def _idempotency_key(given: Any) -> str | None:
+    if given is None or (isinstance(given, str) and given):
+        return given
+    raise DefinitionError(f"idempotency_key takes a text that is not empty, not {given!r}.")
 
 
 def _tags(tags: Any, kind: str) -> tuple[str, ...]:

@@ -119,6 +119,14 @@ def why_not_ready(failed: Sequence[TaskRunFuture[Any]]) -> str:
     return f"Upstream task run {names}{more} did not reach a 'COMPLETED' state."
 
 
+def look_through(args: tuple[Any, ...], kwargs: dict[str, Any], wait_for: WaitFor) -> tuple[Sequence[Upstream], bool]:
+    """What a call waits for, and whether its arguments are to be resolved."""
+    if wait_for is None and not may_hold_futures(args, kwargs):
+        return (), False
+    inputs = Inputs(args, kwargs, wait_for)
+    return inputs.upstream, inputs.need_resolving
+
+
 def _listed(wait_for: Any) -> list[Any]:
     return [wait_for] if isinstance(wait_for, TaskRunFuture) else list(wait_for)
 

@@ -20,6 +20,7 @@ from tidemill.engine.earlier import EarlierRuns
 from tidemill.engine.failures import crash_message, error_summary, is_cancellation, room_to_recover, traceback_text
 from tidemill.engine.final_state import state_from_return, states_for_futures
 from tidemill.engine.hooks import OPTION_OF_TYPE, call_hooks
+from tidemill.engine.isolation import function_in_child
 from tidemill.engine.prints import capture_prints
 from tidemill.engine.subflows import ParentTaskRun
 from tidemill.exceptions import (
@@ -101,7 +102,17 @@ class FlowExecution:
             capture_prints()
         name = names.two_words() if flow.flow_run_name is None else flow.name  # the latter until it is known
         log = flow_run_log(self.client.recorder, new_id(), name, flow.name)
-        context = FlowRunContext(flow, given, log, parent, tags, log_prints, self.describe)
+        context = FlowRunContext(
+            flow_name=flow.name,
+            flow_version=flow.version,
+            parameters=given,
+            log=log,
+            parent=parent,
+            tags=tags,
+            log_prints=log_prints,
+            describe=self.describe,
+            task_runner=flow.task_runner,
+        )
         return ParentTaskRun(self.client, flow, parent, given), context
 
     async def run(self) -> None:
@@ -295,10 +306,11 @@ class FlowExecution:
     async def _call(self) -> Any:
         flow = self.flow
         args, kwargs = flow.signature.arguments(self.context.parameters, self._receiver)
+        function = flow.function if flow.isolation is None else function_in_child(flow, self.context)
         with self._stop:
             if flow.timeout_seconds is None:
-                return await self.io.call(flow.function, args, kwargs)
-            return await self.io.call_within(flow.timeout_seconds, flow.function, args, kwargs)
+                return await self.io.call(function, args, kwargs)
+            return await self.io.call_within(flow.timeout_seconds, function, args, kwargs)
 
     async def _finish_submitted(self, drop: str | None = None) -> None:
         """Waits for the submitted task runs. With a reason to `drop` them, those that have not started do not start."""

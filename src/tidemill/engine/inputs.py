@@ -57,10 +57,15 @@ class TrackedResults:
         watched = self._watched.get(key)
         return watched[1] if watched is not None and watched[0]() is value else None
 
+    def surely_knows_nothing_of(self, value: Any) -> bool:
+        """Whether it is a number or text that no run gave: true of most arguments, and quickly told."""
+        return is_atom(value) and id(value) not in self._held
+
     def sources_in(self, value: Any) -> list[str]:
         """The runs that gave an argument or, for a short container, what it is made of."""
-        if _says_nothing(value):
-            return []
+        if is_atom(value):
+            source = self._held.get(id(value))
+            return [] if source is None or _says_nothing(value) else [source[1]]
         found: dict[str, None] = {}
         pending: list[Any] = [value]
         looked_at: set[int] = set()
@@ -105,9 +110,9 @@ class TrackedResults:
 
 def task_inputs(parameters: dict[str, Any], tracked: TrackedResults, parent_task_run: str | None) -> str:
     """The JSON of a task run's `task_inputs`: for each parameter, the runs whose results it is made of."""
-    sources = {name: tracked.sources_in(value) for name, value in parameters.items()}
-    if parent_task_run is None and not any(sources.values()):
+    if parent_task_run is None and all(map(tracked.surely_knows_nothing_of, parameters.values())):
         return _no_inputs(tuple(parameters))
+    sources = {name: tracked.sources_in(value) for name, value in parameters.items()}
     inputs = {name: [{"input_type": "task_run", "id": run_id} for run_id in run_ids] for name, run_ids in sources.items()}
     if parent_task_run is not None:
         inputs["__parents__"] = [{"input_type": "task_run", "id": parent_task_run}]

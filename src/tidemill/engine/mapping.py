@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from tidemill import logs
 from tidemill.engine.definitions import TaskDefinition
-from tidemill.engine.dependencies import Annotation, Inputs, WaitFor, allow_failure, unmapped
+from tidemill.engine.dependencies import Annotation, WaitFor, allow_failure, look_through, unmapped
 from tidemill.engine.submissions import submissions_here
 from tidemill.exceptions import DefinitionError
 from tidemill.futures import TaskRunFuture, TaskRunFutureList
@@ -24,8 +24,11 @@ def map_task(task: TaskDefinition, args: tuple[Any, ...], kwargs: dict[str, Any]
     futures: TaskRunFutureList[Any] = TaskRunFutureList()
     behind = 0
     for call_args, call_kwargs in _calls(task, args, kwargs):
-        inputs = Inputs(task.with_receiver(call_args), call_kwargs, wait_for)
-        futures.append(submissions.submit(task, inputs.args, call_kwargs, inputs.upstream, inputs.need_resolving))
+        futures.append(
+            submissions.submit(
+                task, task.with_receiver(call_args), call_kwargs, *look_through(call_args, call_kwargs, wait_for)
+            )
+        )
         if len(futures) - behind > _WINDOW and not (task.is_async and futures[behind].runs_here):
             # Waits for the oldest: the others run meanwhile.
             futures[behind].wait()

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from tidemill.client import connect
 from tidemill.colour import AsyncIO, BlockingIO, run_blocking, running_loop
+from tidemill.engine import isolation
 from tidemill.engine.context import ALONE, enclosing_flow_run
 from tidemill.engine.definitions import TaskDefinition
 from tidemill.engine.dependencies import Upstream, failed_upstream, resolved, why_not_ready
+from tidemill.engine.shipping import execute_elsewhere
 from tidemill.engine.task_run import TaskExecution
 from tidemill.exceptions import FencedRun, StoreError
 from tidemill.futures import TaskRunFuture
@@ -110,9 +112,9 @@ class Submission:
         """See `runners.base.Work`."""
         return self._within(self._execute)
 
-    def shipped(self, call: Callable[[bytes], bytes]) -> bool:
+    def execute_elsewhere(self, call: Callable[[bytes], bytes], stop: Callable[[], None]) -> bool:
         """See `runners.base.Work`."""
-        return self._within(lambda: self._ship(call))
+        return self._within(lambda: self._ship(call, stop))
 
     def _within(self, work: Callable[[], bool]) -> bool:
         self._thread = threading.get_ident()
@@ -127,16 +129,20 @@ class Submission:
     def _execute(self) -> bool:
         if not self._can_start():
             return True
-        execution = self.execution
-        _work_here(execution)
-        if not execution.waits_for_hooks:
+        _work_here(self.execution)
+        return self._to_be_settled()
+
+    def _to_be_settled(self) -> bool:
+        if not self.execution.waits_for_hooks:
             return True
-        _finish_here(execution)
+        _finish_here(self.execution)
         self.finish()
         return False
 
-    def _ship(self, call: Callable[[bytes], bytes]) -> bool:
-        raise NotImplementedError
+    def _ship(self, call: Callable[[bytes], bytes], stop: Callable[[], None]) -> bool:
+        if self._can_start() and not self.execution.is_reused:
+            execute_elsewhere(self.execution, call, stop)
+        return self._to_be_settled()
 
     def _can_start(self) -> bool:
         """Takes the inputs; if some are missing, or the flow run is ending, that is the end of the run."""
@@ -169,7 +175,7 @@ class Submission:
         execution = self.execution
         try:
             if self._can_start():
-                await execution.work()
+                await isolation.execute(execution)
             await execution.conclude()
         except Exception as error:
             self._problem = error
@@ -334,12 +340,12 @@ class Submissions:
 def _work_here(execution: TaskExecution) -> None:
     """Executes a task in this thread; an async one on an event loop of its own."""
     if not execution.task.is_async:
-        run_blocking(execution.work())
+        run_blocking(isolation.execute(execution))
         return
     import asyncio
 
     with asyncio.Runner() as runner:
-        runner.run(execution.work())
+        runner.run(isolation.execute(execution))
 
 
 def _finish_here(execution: TaskExecution) -> None:

@@ -27,7 +27,7 @@ from tidemill.engine.final_state import state_from_return
 from tidemill.engine.generators import exhausted
 from tidemill.engine.hooks import OPTION_OF_TYPE, call_hooks
 from tidemill.engine.prints import capture_prints
-from tidemill.exceptions import MissingResult, TaskRunTimeoutError
+from tidemill.exceptions import MissingResult, SerializationError, TaskRunTimeoutError
 from tidemill.ids import new_id
 from tidemill.interrupts import Stopped
 from tidemill.logs import engine_log, task_run_log
@@ -55,13 +55,14 @@ from tidemill.states import (
 _LARGEST_REMEMBERED = 512
 
 _encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(list[str]).decode
 
 
 class TaskExecution:
     """The work on one task run.
 
     Its life: created; `identify` when its inputs are known; `announce`; `work`, at whose end the outcome is recorded but not
-    yet durable; `conclude`. `run` does all of it from `announce` on.
+    yet durable; `conclude`.
 
     Args:
         parameters: as the call bound them; among them there may be futures.
@@ -73,10 +74,11 @@ class TaskExecution:
         "_context",
         "_created_in",
         "_given",
+        "_hooks_called",
+        "_is_away",
         "_kwargs",
         "_noted",
         "_position",
-        "_reused",
         "_timed_out",
         "_tries",
         "abandoned",
@@ -85,6 +87,8 @@ class TaskExecution:
         "error",
         "io",
         "is_identified",
+        "is_late",
+        "is_reused",
         "log",
         "state",
         "task",
@@ -93,6 +97,12 @@ class TaskExecution:
     )
 
     def __init__(
+        self, io: IO, task: TaskDefinition, parameters: dict[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        self._begin_with(io, task, parameters, args, kwargs)
+        self._create(parameters)
+
+    def _begin_with(
         self, io: IO, task: TaskDefinition, parameters: dict[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
         self.io = io
@@ -104,15 +114,17 @@ class TaskExecution:
         self.ticket = 0  # of the commit that makes the end durable
         self.abandoned = False  # set when the flow run has ended without waiting for this task run
         self.is_identified = False
+        self.is_late = False  # set when another process that executes it was killed because of its time limit
         self._concluded = False
+        self._hooks_called = False
+        self._is_away = False  # whether this process executes it for another
         self._noted = 0
         self._tries = 0
-        self._reused = False
+        self.is_reused = False  # whether an earlier attempt has finished it
         self._timed_out: TaskRunTimeoutError | None = None  # set when this run's own limit has passed
         self._given = parameters
         self._args = args
         self._kwargs = kwargs
-        self._create(parameters)
 
     def _create(self, parameters: dict[str, Any]) -> None:
         task = self.task
@@ -143,6 +155,82 @@ class TaskExecution:
         if log_prints:
             capture_prints()
         self._context = TaskRunContext(task, entry, parameters, self.log, around, flow_run, tags, log_prints, self.describe)
+
+    @classmethod
+    def continued(
+        cls,
+        io: IO,
+        task: TaskDefinition,
+        entry: TaskRunEntry,
+        parameters: dict[str, Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        log_prints: bool,
+    ) -> TaskExecution:
+        """The work on a task run that another process has created and announced."""
+        execution = object.__new__(cls)
+        execution._begin_with(io, task, parameters, args, kwargs)
+        execution.is_identified = execution._is_away = True
+        execution._position = entry.dynamic_key
+        execution.entry = entry
+        flow_run = enclosing_flow_run()
+        recorder = execution.client.recorder
+        execution.log = log = task_run_log(recorder, entry.flow_run_id, entry.id, entry.name, task.name)
+        execution._created_in = flow_run.log if flow_run is not None else engine_log(recorder, None, entry.id)
+        if log_prints:
+            capture_prints()
+        tags = tuple(_decode(entry.tags))
+        execution._context = TaskRunContext(
+            task, entry, parameters, log, flow_run, flow_run, tags, log_prints, execution.describe
+        )
+        return execution
+
+    @property
+    def arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """What the function is called with."""
+        return self._args, self._kwargs
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The same, by name."""
+        return self._context.parameters
+
+    @property
+    def prints_are_logged(self) -> bool:
+        return self._context.log_prints
+
+    @property
+    def longest_seconds(self) -> float | None:
+        """How long all its tries with the waits between them may take, if the task has a time limit."""
+        limit, policy = self.task.timeout_seconds, self.task.policy
+        if limit is None:
+            return None
+        spread = 1 + (policy.retry_jitter_factor or 0)
+        waits = sum(policy.delay_before(retry) * spread for retry in range(1, policy.retries + 1))
+        return limit * (policy.retries + 1) + waits
+
+    def take_over(self, entry: TaskRunEntry) -> None:
+        """Goes on from what another process has recorded of the run."""
+        self.entry = self._context.entry = entry
+        self._tries = entry.progress.run_count
+
+    def take_back(self, entry: TaskRunEntry, outcome: Any) -> None:
+        """Takes on the end that another process has brought the run to, made durable and told."""
+        self.take_over(entry)
+        completed = entry.progress.type is COMPLETED
+        if completed:
+            self.value = outcome
+        else:
+            self.error = outcome if isinstance(outcome, BaseException) else None
+        self.state = state = self.state_now(outcome)
+        if completed and isinstance(outcome, SerializationError) and entry.result is None:
+            self.value, self.error = None, outcome  # it completed, but its value cannot come back
+        elif completed and self.flow_run is not None:
+            self.flow_run.tracked.add(outcome, entry.id)
+        if entry.details is not None:
+            state.state_details.error = entry.details.error
+        self._concluded = self._hooks_called = True
+        self._remember(state)
 
     def identify(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Takes the inputs, now that all are known, and finds the run of an earlier attempt that this one continues.
@@ -178,7 +266,7 @@ class TaskExecution:
             self._rename(f"{self.task.name}-{names.short_hash(entry.task_key)}-{entry.dynamic_key}")
             return
         if is_finished(found) and self._take_value(found):
-            self._reused = True
+            self.is_reused = True
         else:
             found.attempt, found.task_version, found.tags, found.policy = (
                 entry.attempt,
@@ -191,7 +279,7 @@ class TaskExecution:
             found.progress = found.progress.then(PENDING, None, None, clock.now())
         self.entry = self._context.entry = found
         self._rename(found.name)
-        if self._reused:
+        if self.is_reused:
             self.state = self.state_now(self.value)
             flow_run.tracked.add(self.value, found.id)
 
@@ -225,30 +313,29 @@ class TaskExecution:
         return self.entry.progress.type in TERMINAL_TYPES
 
     @property
+    def is_isolated(self) -> bool:
+        """Whether it is to be executed in a process of its own, which this is not."""
+        return self.task.isolation is not None and not self._is_away and not self.is_reused
+
+    @property
     def waits_for_hooks(self) -> bool:
         """Whether hooks are to be called at its end, once that is durable."""
-        return bool(self.task.hooks.get(OPTION_OF_TYPE.get(self.entry.progress.type, "")))
-
-    async def run(self) -> None:
-        """Executes the task until it has ended and that is durable; `state`, `value` and `error` then say how."""
-        self.announce()
-        await self.work()
-        await self.conclude()
+        return not self._hooks_called and bool(self.task.hooks.get(OPTION_OF_TYPE.get(self.entry.progress.type, "")))
 
     def announce(self, how: str = "Executing {!r} immediately...") -> None:
         """Says that there is such a run."""
-        if not self._reused:
+        if not self.is_reused:
             name = self.entry.name
             self._created_in.info(f"Created task run {name!r} for task {self.task.name!r}", how.format(name))
 
     def enter_pending(self) -> None:
         """Has the run recorded as it is before it begins."""
-        if not self._reused:
+        if not self.is_reused:
             self.client.recorder.put(self.entry)
 
     async def work(self) -> None:
         """Executes the task until its end is recorded; `conclude` waits until that is durable."""
-        if self._reused:
+        if self.is_reused:
             return
         try:
             await self._work()
@@ -278,7 +365,7 @@ class TaskExecution:
 
     async def conclude(self) -> None:
         """Returns when the end is durable, its hooks have been called, and the flow run knows."""
-        if not self._reused:
+        if not self.is_reused:
             await self.client.commit(self.ticket)
         self.conclude_durable()
         await self._call_hooks()
@@ -294,7 +381,7 @@ class TaskExecution:
         if self._concluded:
             return
         self._concluded = True
-        if not self._reused:
+        if not self.is_reused:
             self.client.raise_if_fenced(entry.flow_run_id, f"task run {entry.name!r}")
             level = logging.INFO if state.type is COMPLETED else logging.ERROR
             self.log.show(self._noted, level, f"Finished in state {state}")
@@ -375,6 +462,11 @@ class TaskExecution:
         message = str(error) if timed_out else "Task run encountered an exception."
         self._end(FAILED, "TimedOut" if timed_out else None, message, error)
 
+    def end_timed_out(self) -> None:
+        """Enters TimedOut, after the process that executed it was killed."""
+        self._timed_out = TaskRunTimeoutError(f"Task run exceeded timeout of {self.task.timeout_seconds} seconds")
+        self.end_failed(self._timed_out)
+
     def complete_unkept(self) -> None:
         """Enters Completed without a value."""
         self._end(COMPLETED, None, None, None)
@@ -448,7 +540,7 @@ class TaskExecution:
 
     async def _call_hooks(self) -> None:
         hooks = self.task.hooks.get(OPTION_OF_TYPE.get(self.entry.progress.type, ""))
-        if hooks and not self._reused and not self.abandoned:
+        if hooks and not self.is_reused and not self.abandoned and not self._hooks_called:
             state = self.state or self.state_now()
             await call_hooks(self.io, hooks, self.task, self.describe(), state, self.log)
 

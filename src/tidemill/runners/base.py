@@ -19,9 +19,13 @@ class Work(Protocol):
         """
         ...
 
-    def shipped(self, call: Callable[[bytes], bytes]) -> bool:
-        """Executes it elsewhere: packs it, has `call` bring the package to a process that executes it, and unpacks the
-        answer. Otherwise like `execute`."""
+    def execute_elsewhere(self, call: Callable[[bytes], bytes], stop: Callable[[], None]) -> bool:
+        """Executes it in another process. Otherwise like `execute`.
+
+        Args:
+            call: brings a package to the other process, and gives its answer. Raises ChildDied if that ends meanwhile.
+            stop: kills the other process.
+        """
         ...
 
 

@@ -1,0 +1,137 @@
+"""`isolation="process"`: a task, or the function of a flow, in a child process of its own, which can be killed for certain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from tidemill import serializers
+from tidemill.engine.context import FlowRunContext
+from tidemill.engine.definitions import FlowDefinition
+from tidemill.engine.final_state import states_for_futures
+from tidemill.engine.shipping import (
+    Surroundings,
+    execute_elsewhere,
+    states_to_send,
+    surrounded_by,
+    surroundings_of,
+    wait_for_submitted,
+)
+from tidemill.engine.task_run import TaskExecution
+from tidemill.exceptions import SerializationError
+from tidemill.runners.children import Child, shared
+from tidemill.states import State
+
+
+async def execute(execution: TaskExecution) -> None:
+    """Executes a task run until its end is recorded, where its task wants to be executed."""
+    if not execution.is_isolated:
+        await execution.work()
+        return
+    child = _Borrowed()
+    try:
+        await execution.io.in_thread(lambda: execute_elsewhere(execution, child.call, child.kill))
+    except BaseException as error:  # nobody waits any more: a time limit around it, a cancellation, Ctrl-C
+        child.kill()
+        if not execution.has_ended:
+            execution.crash(error)
+        raise
+
+
+class FlowCall(msgspec.Struct):
+    """The call of a flow's function on its way to a child process."""
+
+    surroundings: Surroundings
+    flow: FlowDefinition
+    args: Any
+    kwargs: dict[str, Any]
+
+
+class FlowAnswer(msgspec.Struct):
+    """What came of it: the value, and the states of the runs made inside."""
+
+    value: Any
+    children: list[State[Any]]
+
+
+def function_in_child(flow: FlowDefinition, context: FlowRunContext) -> Callable[..., Any]:
+    """The function of a flow, executed in a child process: whatever interrupts the caller kills that.
+
+    For an async flow, a coroutine function.
+    """
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return _call(_Borrowed(), flow, context, args, kwargs)
+
+    async def call_async(*args: Any, **kwargs: Any) -> Any:
+        import asyncio
+
+        child = _Borrowed()
+        try:
+            return await asyncio.to_thread(_call, child, flow, context, args, kwargs)
+        except BaseException:
+            child.kill()
+            raise
+
+    return call_async if flow.is_async else call
+
+
+def _call(child: _Borrowed, flow: FlowDefinition, context: FlowRunContext, args: Any, kwargs: dict[str, Any]) -> Any:
+    package = FlowCall(surroundings_of(context), flow, args, kwargs)
+    try:
+        packed = serializers.dump_by_value((_execute_flow_call, package))
+    except SerializationError as error:
+        raise SerializationError(f"Flow {flow.name!r} cannot execute in another process: {error}.") from error
+    answer: FlowAnswer = serializers.load("pickle", child.call(packed))
+    context.children.extend(answer.children)
+    return answer.value
+
+
+def _execute_flow_call(package: FlowCall) -> bytes:
+    """What the child does."""
+    flow = package.flow
+    with surrounded_by(package.surroundings) as flow_run:
+        value = flow.function(*package.args, **package.kwargs)
+        if flow.is_async:
+            import asyncio
+
+            value = asyncio.run(_awaited(value))
+        wait_for_submitted(flow_run)
+        answer = FlowAnswer(states_for_futures(value), states_to_send(flow_run))
+    try:
+        return serializers.dump_by_value(answer)
+    except SerializationError as error:
+        raise SerializationError(
+            f"What flow {flow.name!r} returned cannot be brought back from its process: {error}."
+        ) from error
+
+
+async def _awaited(value: Any) -> Any:
+    return await value
+
+
+class _Borrowed:
+    """A child process for as long as something executes in it."""
+
+    def __init__(self) -> None:
+        self._child: Child | None = None
+        self._killed = False
+
+    def call(self, package: bytes) -> bytes:
+        child = self._child = shared.take()
+        if self._killed:
+            child.kill()
+        try:
+            return child.call(package)
+        finally:
+            self._child = None
+            shared.give_back(child)
+
+    def kill(self) -> None:
+        """Ends it, from any thread, now or as soon as it begins."""
+        self._killed = True
+        child = self._child
+        if child is not None:
+            child.kill()

@@ -1,0 +1,266 @@
+"""A task run that executes in another process: packed here, executed there as any other, and taken back.
+
+The other process records for the flow run under this process's lease, so that states, logs and results are durable before
+the answer is sent, and nothing is recorded twice.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+
+from tidemill import logs, serializers
+from tidemill import settings as settings_module
+from tidemill.client import connect
+from tidemill.colour import AsyncIO, BlockingIO, run_blocking
+from tidemill.engine.context import FlowRunContext, current_tags, running, tags
+from tidemill.engine.definitions import TaskDefinition
+from tidemill.engine.earlier import EarlierRuns
+from tidemill.engine.failures import message_of
+from tidemill.engine.stand_in import FlowRunFacts, context_from, facts_of
+from tidemill.engine.task_run import TaskExecution
+from tidemill.exceptions import SerializationError, TidemillError
+from tidemill.interrupts import Stopped
+from tidemill.records import TaskRunEntry
+from tidemill.results import load
+from tidemill.runners.child_errors import ChildDied
+from tidemill.states import ResultReference, State
+
+Call = Callable[[bytes], bytes]
+
+_BLOCKING = BlockingIO()
+_ASYNC = AsyncIO()
+# A process that does not end at its task's time limit by itself, being inside C code, is killed so much later.
+_KILL_AFTER_SECONDS = 1.0
+
+
+class Surroundings(msgspec.Struct):
+    """What the other process needs besides the task: the settings, the lease under which it records, where it is."""
+
+    settings: settings_module.Settings
+    lease_id: str | None
+    flow_run: FlowRunFacts | None
+    tags: tuple[str, ...]
+
+
+class Package(msgspec.Struct):
+    """A task run on its way."""
+
+    surroundings: Surroundings
+    task: TaskDefinition
+    entry: TaskRunEntry
+    parameters: dict[str, Any]
+    args: Any
+    kwargs: dict[str, Any]
+    log_prints: bool
+
+
+class Answer(msgspec.Struct):
+    """What came of it: the run as it was recorded last; the value, or the exception, unless it is kept with the run; the
+    states of the runs made inside it."""
+
+    entry: TaskRunEntry
+    outcome: Any
+    children: list[State[Any]]
+
+
+def execute_elsewhere(execution: TaskExecution, call: Call, stop: Callable[[], None] | None = None) -> None:
+    """Executes a task run by `call`, which brings a package to another process and gives its answer; its end is recorded when
+    this returns.
+
+    Args:
+        stop: kills the other process; for a task with a time limit.
+    """
+    while True:
+        try:
+            package = _packed(execution)
+            with _killing_late(execution, stop):
+                answer = call(package)
+        except ChildDied as error:
+            if not _goes_on_after(execution, error):
+                return
+        except (SerializationError, TidemillError) as error:
+            execution.end_failed(_named(error, execution))
+            return
+        else:
+            _take_back(execution, serializers.load("pickle", answer))
+            return
+
+
+def surroundings_of(flow_run: FlowRunContext | None) -> Surroundings:
+    """What another process needs to know of this one, to execute something that belongs to a flow run."""
+    facts = facts_of(flow_run) if flow_run is not None else None
+    lease = connect(_BLOCKING).lease_id if facts is not None else None
+    return Surroundings(settings_module.current(), lease, facts, current_tags())
+
+
+def _packed(execution: TaskExecution) -> bytes:
+    surroundings = surroundings_of(execution.flow_run)
+    args, kwargs = execution.arguments
+    package = Package(
+        surroundings, execution.task, execution.entry, execution.parameters, args, kwargs, execution.prints_are_logged
+    )
+    return serializers.dump_by_value((execute_packed, package))
+
+
+def execute_packed(package: Package) -> bytes:
+    """What the other process does: executes the task run to its durable end, and packs the answer."""
+    with surrounded_by(package.surroundings) as flow_run:
+        task = package.task
+        entry = package.entry
+        execution = TaskExecution.continued(
+            _ASYNC if task.is_async else _BLOCKING,
+            task,
+            entry,
+            package.parameters,
+            package.args,
+            package.kwargs,
+            package.log_prints,
+        )
+        _execute(execution)
+        wait_for_submitted(flow_run)
+        children = states_to_send(flow_run, entry.id)
+    outcome = None if entry.result is not None else execution.error or execution.value
+    answer = Answer(entry, outcome, children)
+    try:
+        return serializers.dump_by_value(answer)
+    except SerializationError as error:
+        problem = SerializationError(f"The value of task run {entry.name!r} cannot be brought back from its process: {error}.")
+        return serializers.dump_by_value(Answer(entry, problem, children))
+
+
+def wait_for_submitted(flow_run: FlowRunContext | None) -> None:
+    """Waits for the tasks that were submitted inside something executed elsewhere."""
+    if flow_run is None or flow_run.submissions is None:
+        return
+    while futures := flow_run.submissions.outstanding():
+        futures[0].wait()
+    flow_run.submissions.close()
+
+
+def _execute(execution: TaskExecution) -> None:
+    try:
+        if execution.task.is_async:
+            import asyncio
+
+            asyncio.run(_to_the_end(execution))
+        else:
+            run_blocking(_to_the_end(execution))
+    except BaseException as error:
+        if not execution.has_ended or error is not execution.error:
+            raise
+        connect(_BLOCKING).recorder.flush()  # it crashed, which nobody has waited for
+
+
+async def _to_the_end(execution: TaskExecution) -> None:
+    await execution.work()
+    await execution.conclude()
+
+
+@contextmanager
+def surrounded_by(surroundings: Surroundings) -> Generator[FlowRunContext | None]:
+    """Puts this process into the place of another, for a block: gives the stand-in of the flow run."""
+    settings_module.adopt(surroundings.settings)
+    logs.set_up()
+    client = connect(_BLOCKING)
+    if surroundings.lease_id is not None:
+        client.adopt_lease(surroundings.lease_id)
+    facts = surroundings.flow_run
+    with tags(*surroundings.tags):
+        if facts is None:
+            yield None
+            return
+        earlier = _EarlierWhenNeeded(facts.run.id) if facts.attempt > 1 else None
+        context = context_from(facts, client, earlier)
+        with running(context):
+            yield context
+
+
+class _EarlierWhenNeeded(EarlierRuns):
+    """What earlier attempts have left; looked up when a task calls another one, which few do."""
+
+    def __init__(self, flow_run_id: str) -> None:
+        super().__init__(())
+        self._flow_run_id = flow_run_id
+        self._looked_up = False
+        self._looking_up = threading.Lock()
+
+    def take(self, task_key: str, position: str, input_hash: str) -> TaskRunEntry | None:
+        with self._looking_up:
+            if not self._looked_up:
+                super().__init__(run_blocking(connect(_BLOCKING).task_run_entries(self._flow_run_id)))
+                self._looked_up = True
+        return super().take(task_key, position, input_hash)
+
+
+def _take_back(execution: TaskExecution, answer: Answer) -> None:
+    outcome = answer.outcome
+    if answer.entry.result is not None:
+        outcome = load(answer.entry.result)
+    execution.take_back(answer.entry, outcome)
+    if execution.flow_run is not None:
+        execution.flow_run.children.extend(answer.children)
+
+
+def _goes_on_after(execution: TaskExecution, error: ChildDied) -> bool:
+    """Whether the task is to be executed again after its process ended in the middle."""
+    stored = run_blocking(connect(_BLOCKING).task_run_entry(execution.entry.id))
+    if stored is not None:
+        execution.take_over(stored)
+    if execution.has_ended:
+        return False
+    if execution.is_late:
+        execution.end_timed_out()
+        return False
+    if error.stopped:
+        execution.crash(Stopped())
+        return False
+    return run_blocking(execution.fail(error))
+
+
+@contextmanager
+def _killing_late(execution: TaskExecution, stop: Callable[[], None] | None) -> Generator[None]:
+    """Kills the process of a task that has not ended some time after its time limit."""
+    limit = execution.longest_seconds
+    if limit is None or stop is None:
+        yield
+        return
+
+    def kill() -> None:
+        execution.is_late = True
+        stop()
+
+    timer = threading.Timer(limit + _KILL_AFTER_SECONDS, kill)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _named(error: Exception, execution: TaskExecution) -> Exception:
+    if isinstance(error, SerializationError):
+        return SerializationError(
+            f"Task run {execution.entry.name!r} cannot execute in another process: {message_of(error)} Pass what can be pickled, "
+            "or run this task on threads."
+        )
+    return error
+
+
+def states_to_send(flow_run: FlowRunContext | None, but: str | None = None) -> list[State[Any]]:
+    """The states of the runs that were made inside something executed elsewhere; without their values."""
+    if flow_run is None:
+        return []
+    return [_without_value(state) for state in flow_run.children if but is None or state.state_details.task_run_id != but]
+
+
+def _without_value(state: State[Any]) -> State[Any]:
+    return state if isinstance(state.data, ResultReference) else msgspec.structs.replace(state, data=None)
+
+
+__all__ = ["execute_elsewhere", "execute_packed", "states_to_send", "surrounded_by", "surroundings_of"]

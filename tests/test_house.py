@@ -39,7 +39,7 @@ ROWS: dict[str, set[str]] = {
 }
 
 # Who may touch the KEEP; everybody else enters by the door.
-KEEPERS = {"store", "orchestration", "client.local", "client.session", "server", "cli"}
+KEEPERS = {"store", "orchestration", "client.local", "client.session", "client.caching", "client.key_folder", "server", "cli"}
 
 # What the server, which runs nobody's code, does without.
 NOT_FOR_THE_SERVER = {"FACE", "RUN", "DOOR"}

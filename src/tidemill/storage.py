@@ -121,6 +121,11 @@ def exists(key: str) -> bool:
     )
 
 
+def may_exist(key: str) -> bool:
+    """The same, but a file at a URL gets the benefit of the doubt: looking for it takes as long as reading it."""
+    return _is_url(key) or exists(key)
+
+
 def delete(key: str) -> None:
     """Removes a file, if it is there and has not been written over by another run."""
     place, checksum = _unpinned(key)

@@ -47,6 +47,15 @@ SOUND: dict[str, dict[str, Any]] = {
         "total_run_time": 0,
     },
     "log": {"flow_run_id": RUN, "level": 20, "timestamp": 1, "name": "tidemill", "message": "said"},
+    "cache": {
+        "key": "k",
+        "task_run_id": TASK_RUN,
+        "flow_run_id": RUN,
+        "created": 1,
+        "result_serializer": "json",
+        "result": b"1",
+    },
+    "cache_claim": {"key": "k", "owner": TASK_RUN, "lease_id": LEASE, "acquired": 1},
 }
 
 ENDED = {"state_type": "COMPLETED", "lease_id": None}
@@ -104,6 +113,16 @@ BROKEN: list[tuple[str, str, str, dict[str, Any]]] = [
     ),
     ("log", "FOREIGN KEY", "flow_run_id", {"flow_run_id": OTHER}),
     ("log", "PRIMARY KEY", "seq", {"seq": 1}),
+    ("cache", "PRIMARY KEY", "key", {}),
+    ("cache", "CHECK", "key", {"key": ""}),
+    ("cache", "CHECK", "task_run_id", {"key": "other", "task_run_id": SHORT}),
+    ("cache", "FOREIGN KEY", "flow_run_id", {"key": "other", "flow_run_id": OTHER}),
+    ("cache", "CHECK", "result", {"key": "other", "result": None}),
+    ("cache", "CHECK", "result", {"key": "other", "result_key": "file"}),
+    ("cache_claim", "PRIMARY KEY", "key", {}),
+    ("cache_claim", "CHECK", "key", {"key": ""}),
+    ("cache_claim", "CHECK", "owner", {"key": "other", "owner": SHORT}),
+    ("cache_claim", "FOREIGN KEY", "lease_id", {"key": "other", "lease_id": OTHER}),
 ]
 
 MESSAGES = {"PRIMARY KEY": "UNIQUE", "UNIQUE": "UNIQUE", "CHECK": "CHECK", "FOREIGN KEY": "FOREIGN KEY"}
@@ -140,7 +159,7 @@ def test_a_row_that_breaks_a_constraint_is_refused(
         (table, column)
         for table, row in SOUND.items()
         for column in row
-        if column not in ("flow_run_id", "lease_id", "idempotency_key")
+        if column not in ("flow_run_id", "lease_id", "idempotency_key", "result")
     ],
 )
 def test_what_every_row_has_cannot_be_left_out(filled: Any, table: str, column: str) -> None:

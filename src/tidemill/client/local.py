@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from tidemill import clock, orchestration, settings
+from tidemill import clock, orchestration, storage
+from tidemill.client.caching import CachingVerbs
 from tidemill.client.session import Session
 from tidemill.colour import IO
 from tidemill.exceptions import FencedRun, StoreReadOnly
@@ -20,7 +20,7 @@ from tidemill.store import entries, reading
 T = TypeVar("T")
 
 
-class LocalClient:
+class LocalClient(CachingVerbs):
     """Verbs on flows and runs, in the colour of `io`. Any of them may raise a StoreError."""
 
     def __init__(self, io: IO, session: Session) -> None:
@@ -246,8 +246,7 @@ class LocalClient:
         """
         keys = await self._in_queue(lambda: orchestration.delete_flow_run(self._store, flow_run_id))
         for key in keys:
-            with suppress(OSError):  # a file that is gone already
-                os.unlink(os.path.join(settings.current().results_storage_path, key))
+            storage.delete(key)
 
     async def check(self) -> list[str]:
         """What is wrong with the database; empty when nothing is."""

@@ -1,0 +1,162 @@
+"""The cache: results that later calls may use, by key, and who is computing one just now.
+
+Each function runs inside its caller's transaction, or reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import msgspec
+
+from tidemill import clock
+from tidemill.ids import from_bytes, to_bytes
+from tidemill.states import ResultReference, StateType
+
+Execute = Callable[[str, Sequence[Any]], Any]
+Fetch = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
+
+# Results that have expired and are removed while another is kept: more than one, so that they get fewer.
+_EXPIRED_AT_ONCE = 10
+
+
+class CachedResult(NamedTuple):
+    """A result that may be used again, and the task run that gave it. Times are microseconds."""
+
+    task_run_id: str
+    created: int
+    expires: int | None
+    reference: ResultReference
+
+
+class KeyedRun(msgspec.Struct, kw_only=True, frozen=True):
+    """A task run as far as its cache key is concerned.
+
+    Attributes:
+        time: when it began.
+        ingredients: short fingerprints of what its key was made of.
+        expires: until when its result may be used again.
+        refreshed: whether it was to be executed in any case.
+    """
+
+    id: str
+    name: str
+    time: datetime
+    ended: datetime | None = None
+    state_type: StateType
+    state_name: str
+    cache_key: str | None = None
+    ingredients: dict[str, str] = {}
+    expires: datetime | None = None
+    refreshed: bool = False
+
+
+class _Details(msgspec.Struct):
+    """What a task run's state details say about caching."""
+
+    cache_ingredients: dict[str, str] | None = None
+    cache_expiration: datetime | None = None
+    refresh_cache: bool | None = None
+
+
+_decode_details = msgspec.json.Decoder(_Details).decode
+
+
+def find(fetch: Fetch, key: str, now: int) -> CachedResult | None:
+    """The result that is kept under a key and has not expired."""
+    rows = fetch(
+        "SELECT task_run_id, created, expires, result_serializer, result, result_key FROM cache "
+        "WHERE key = ? AND (expires IS NULL OR expires > ?)",
+        (key, now),
+    )
+    if not rows:
+        return None
+    task_run_id, created, expires, serializer, inline, storage_key = rows[0]
+    return CachedResult(from_bytes(task_run_id), created, expires, ResultReference(serializer, inline, storage_key))
+
+
+def fill(execute: Execute, key: str, result: CachedResult, flow_run_id: str | None) -> None:
+    """Keeps a result under a key, instead of the one before.
+
+    Args:
+        flow_run_id: the only flow run that can use it; nothing is kept for one that has been deleted.
+    """
+    run = None if flow_run_id is None else to_bytes(flow_run_id)
+    if run is not None and not execute("SELECT 1 FROM flow_run WHERE id = ?", (run,)).fetchall():
+        return
+    execute(
+        "INSERT INTO cache (key, task_run_id, flow_run_id, created, expires, result_serializer, result, result_key) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET task_run_id = excluded.task_run_id, "
+        "flow_run_id = excluded.flow_run_id, created = excluded.created, expires = excluded.expires, "
+        "result_serializer = excluded.result_serializer, result = excluded.result, result_key = excluded.result_key",
+        (key, to_bytes(result.task_run_id), run, result.created, result.expires, *result.reference),
+    )
+    execute(
+        "DELETE FROM cache WHERE rowid IN (SELECT rowid FROM cache WHERE expires <= ? LIMIT ?)",
+        (result.created, _EXPIRED_AT_ONCE),
+    )
+
+
+def forget(execute: Execute, key: str, task_run_id: str) -> None:
+    """Removes the result of a task run from a key, if no other has taken its place."""
+    execute("DELETE FROM cache WHERE key = ? AND task_run_id = ?", (key, to_bytes(task_run_id)))
+
+
+def claim(execute: Execute, key: str, owner: str, lease_id: str, now: int) -> bool:
+    """Notes that the task run `owner` computes the result of a key; False if another does."""
+    rows = execute(
+        "INSERT INTO cache_claim (key, owner, lease_id, acquired) VALUES (?, ?, ?, ?) ON CONFLICT (key) DO UPDATE "
+        "SET lease_id = excluded.lease_id WHERE owner = excluded.owner RETURNING 1",
+        (key, to_bytes(owner), to_bytes(lease_id), now),
+    )
+    return bool(rows.fetchall())
+
+
+def release(execute: Execute, key: str, owner: str) -> None:
+    """Takes back what `claim` noted."""
+    execute("DELETE FROM cache_claim WHERE key = ? AND owner = ?", (key, to_bytes(owner)))
+
+
+_KEYED_COLUMNS = "id, name, created, start_time, end_time, state_type, state_name, cache_key, details"
+
+
+def keyed_run(fetch: Fetch, task_run_id: str) -> KeyedRun | None:
+    """A task run, as far as its cache key is concerned."""
+    rows = fetch(f"SELECT {_KEYED_COLUMNS} FROM task_run WHERE id = ?", (to_bytes(task_run_id),))
+    return _to_keyed_run(rows[0]) if rows else None
+
+
+def earlier_keyed_runs(fetch: Fetch, task_run_id: str, limit: int) -> list[KeyedRun]:
+    """The runs before a task run that have its cache key, or that are of the same task and have another; newest first."""
+    rows = fetch("SELECT cache_key, task_key, created FROM task_run WHERE id = ?", (to_bytes(task_run_id),))
+    if not rows:
+        return []
+    cache_key, task_key, created = rows[0]
+    found: dict[bytes, tuple[Any, ...]] = {}
+    for column, value in (("cache_key", cache_key), ("task_key", task_key)):
+        same = (
+            f"SELECT {_KEYED_COLUMNS} FROM task_run WHERE {column} = ? AND cache_key IS NOT NULL AND created <= ? AND id < ? "
+            "ORDER BY created DESC, id DESC LIMIT ?"
+        )
+        found.update((row[0], row) for row in fetch(same, (value, created, to_bytes(task_run_id), limit)))
+    newest_first = sorted(found.values(), key=lambda row: (row[2], row[0]), reverse=True)
+    return [_to_keyed_run(row) for row in newest_first]
+
+
+def _to_keyed_run(row: tuple[Any, ...]) -> KeyedRun:
+    id, name, created, started, ended, type, state_name, cache_key, details_json = row
+    details = _decode_details(details_json) if details_json else _Details()
+    return KeyedRun(
+        id=from_bytes(id),
+        name=name,
+        time=clock.to_datetime(created if started is None else started),
+        ended=None if ended is None else clock.to_datetime(ended),
+        state_type=StateType(type),
+        state_name=state_name,
+        cache_key=cache_key,
+        ingredients=details.cache_ingredients or {},
+        expires=details.cache_expiration,
+        refreshed=details.refresh_cache is True,
+    )

@@ -1,0 +1,147 @@
+"""Every test that asks for `on` is written once, and holds on each task runner, for plain and async flows and tasks."""
+
+import asyncio
+import functools
+import inspect
+import itertools
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import tidemill
+from tidemill import SequentialTaskRunner, ThreadPoolTaskRunner
+from tidemill.runners.base import TaskRunner
+
+# A runner that is added here is held to all of test_conformance.py.
+RUNNERS: dict[str, Callable[[], TaskRunner]] = {
+    "threads": lambda: ThreadPoolTaskRunner(max_workers=4),
+    "sequential": SequentialTaskRunner,
+}
+
+# Runners that execute tasks in this very process, so that what cannot be pickled may be passed.
+IN_THIS_PROCESS = {"threads", "sequential"}
+
+COLOURS = {"plain": False, "async": True}
+
+
+class On:
+    """A task runner, the colour of the flows that use it, and the colour of the tasks that it executes.
+
+    A body is written once, as `async def`. In the plain colour it becomes a plain function; nothing in it suspends, so that
+    running it to its end is one `send`. What a task's body refers to travels with it to another process, so it must not refer
+    to this object: `call` and `pause` are functions that stand for themselves.
+    """
+
+    def __init__(self, runner: str, flow_is_async: bool, task_is_async: bool) -> None:
+        self.runner_name = runner
+        self.in_this_process = runner in IN_THIS_PROCESS
+        self.flow_is_async = flow_is_async
+        self.task_is_async = task_is_async
+        self.call = _call_in(task_is_async)
+        self.pause = _pause_in(task_is_async)  # in a task's body
+        self.pause_flow = _pause_in(flow_is_async)
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether several tasks run at once."""
+        return RUNNERS[self.runner_name]().overlaps
+
+    def task(self, body: Callable[..., Any] | None = None, **options: Any) -> Any:
+        """`@task`, in the tasks' colour."""
+        if body is None:
+            return lambda body: self.task(body, **options)
+        return tidemill.task(**options)(painted(body, self.task_is_async))
+
+    def flow(self, body: Callable[..., Any] | None = None, **options: Any) -> Any:
+        """`@flow` on the runner, in the flows' colour."""
+        if body is None:
+            return lambda body: self.flow(body, **options)
+        options.setdefault("task_runner", RUNNERS[self.runner_name]())
+        return tidemill.flow(**options)(painted(body, self.flow_is_async))
+
+    async def value(self, future: Any) -> Any:
+        """In a flow: the value of a future or of a list of futures, or its exception."""
+        return await future if self.flow_is_async else future.result()
+
+    async def end(self, future: Any) -> Any:
+        """In a flow: waits for a future, whatever becomes of it, and gives it."""
+        if self.flow_is_async:
+            await future.until_done()
+        else:
+            future.wait()
+        return future
+
+    def run(self, flow: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Calls a flow from the test."""
+        if not self.flow_is_async:
+            return flow(*args, **kwargs)
+
+        async def main() -> Any:
+            return await flow(*args, **kwargs)
+
+        return asyncio.run(main())
+
+
+def painted(body: Callable[..., Any], is_async: bool) -> Callable[..., Any]:
+    """The body as a function of that colour."""
+    if is_async:
+        return body
+
+    @functools.wraps(body)
+    def plain(*args: Any, **kwargs: Any) -> Any:
+        coroutine = body(*args, **kwargs)
+        try:
+            coroutine.send(None)
+        except StopIteration as stop:
+            return stop.value
+        raise AssertionError(f"{body.__qualname__} suspended in the plain colour")
+
+    del plain.__wrapped__
+    plain.__signature__ = inspect.signature(body)  # type: ignore[attr-defined]
+    return plain
+
+
+def _call_in(is_async: bool) -> Callable[..., Any]:
+    async def call(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        value = function(*args, **kwargs)
+        return await value if is_async else value
+
+    return call
+
+
+def _pause_in(is_async: bool) -> Callable[[], Any]:
+    async def pause() -> None:
+        if is_async:
+            await asyncio.sleep(0.005)
+        else:
+            time.sleep(0.005)
+
+    return pause
+
+
+@pytest.fixture(
+    params=itertools.product(RUNNERS, COLOURS, COLOURS),
+    ids=lambda chosen: f"{chosen[0]}, {chosen[1]} flow, {chosen[2]} task",
+)
+def on(request: pytest.FixtureRequest) -> On:
+    runner, flow_colour, task_colour = request.param
+    return On(runner, COLOURS[flow_colour], COLOURS[task_colour])
+
+
+@pytest.fixture
+def run_of(recorded: Any) -> Callable[[str], dict[str, Any]]:
+    """The only recorded run of a task."""
+
+    def find(task_name: str) -> dict[str, Any]:
+        (run,) = (run for run in recorded.task_runs() if run["name"].startswith(f"{task_name}-"))
+        return run
+
+    return find
+
+
+@pytest.fixture
+def story(recorded: Any) -> Callable[[dict[str, Any]], list[str]]:
+    """The names of the states that a run went through."""
+    return lambda run: [state["name"] for state in recorded.states(run)]

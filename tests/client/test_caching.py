@@ -14,7 +14,8 @@ from tidemill.client import close_sessions, connect
 from tidemill.client.caching import CachedResult
 from tidemill.colour import BlockingIO, run_blocking
 from tidemill.exceptions import StoreReadOnly
-from tidemill.states import ResultReference
+from tidemill.records import NewFlowRun, Progress, TaskRunEntry
+from tidemill.states import COMPLETED, PENDING, Pending, ResultReference, Running
 
 SMALL = ResultReference("json", b"42")
 
@@ -273,3 +274,20 @@ class TestFolder:
         cache = Cache(str(tmp_path / "file"))
         with pytest.raises(StoreReadOnly, match="key_storage"):
             cache.claim_cache_key("k", ids.new_id())
+
+
+def test_deleting_a_run_leaves_the_file_that_a_hit_shares(home: Path) -> None:
+    client = connect(BlockingIO())
+    reference = large()
+    flow_runs = [ids.new_id(), ids.new_id()]
+    for flow_run_id in flow_runs:
+        new = NewFlowRun(id=flow_run_id, name="adept-capuchin", flow_name="etl")
+        run_blocking(client.create_flow_run(new, [Pending(), Running()]))
+        progress = Progress(PENDING, "Pending", (("PENDING", None, None, 1),)).then(COMPLETED, None, None, 2)
+        entry = TaskRunEntry(ids.new_id(), flow_run_id, 1, "step-0", "m.step", "0", "[]", None, 1, progress, result=reference)
+        client.recorder.put(entry)
+        run_blocking(client.flush())
+    run_blocking(client.delete_flow_run(flow_runs[0]))
+    assert results.load(reference) == "tide"
+    run_blocking(client.delete_flow_run(flow_runs[1]))
+    assert os.listdir(home / "results") == []

@@ -177,3 +177,13 @@ class TestKeyedRuns:
         assert found == [third, other_task, first]
         assert [one.id for one in caching.earlier_keyed_runs(desk.fetch, run, 1)] == [third]
         assert caching.earlier_keyed_runs(desk.fetch, ids.new_id(), 100) == []
+
+
+def test_the_files_that_other_runs_share_are_known(desk: Any) -> None:
+    keys = [f"file-{n}" for n in range(1_200)]
+    for n in (3, 700, 1_199):
+        desk.record([desk.entry(None, n, result=ResultReference("pickle", None, keys[n]))])
+    assert caching.keys_in_use(desk.fetch, keys) == {keys[3], keys[700], keys[1_199]}
+    assert caching.keys_in_use(desk.fetch, []) == set()
+    plan = desk.fetch("EXPLAIN QUERY PLAN SELECT result_key FROM task_run WHERE result_key IN (?, ?)", ("a", "b"))
+    assert "USING COVERING INDEX task_run_by_result_key" in plan[0][3]

@@ -9,14 +9,17 @@ import inspect
 import os
 import sys
 import textwrap
+import warnings
+import weakref
 from collections.abc import Iterator
 from types import CodeType
 from typing import Any, cast
 
 from tidemill.fingerprints import fingerprint
 
-# The digests of sources, by function: reading a source takes long, and what its file says later was not what was loaded.
-_digests: dict[int, tuple[Any, str]] = {}
+# The digests of sources, by the function's code: reading a source takes long, and what its file says later was not what was
+# loaded. Functions that one `def` makes again and again share their code.
+_digests: dict[int, tuple[weakref.ref[CodeType], str]] = {}
 
 
 def place_of(task: Any) -> str:
@@ -32,39 +35,43 @@ def place_of(task: Any) -> str:
 
 def source_digest(function: Any) -> str:
     """Tells a function's source from others: by its text, or where there is none, by its bytecode."""
-    known = _digests.get(id(function))
-    if known is None or known[0] is not function:
-        known = _digests[id(function)] = (function, _read_digest(function))
-    return known[1]
-
-
-def _read_digest(function: Any) -> str:
     if isinstance(function, functools.partial):
         partial = cast("functools.partial[Any]", function)
-        return fingerprint((_read_digest(partial.func), partial.args, partial.keywords))
+        return fingerprint((source_digest(partial.func), partial.args, partial.keywords))
     described: Any = inspect.unwrap(function)
     code: CodeType | None = getattr(described, "__code__", None)
     if code is None and not inspect.isroutine(described):  # an object that can be called
         described = cast("Any", type(described))
         code = getattr(described.__call__, "__code__", None)
-    compiled = fingerprint(getattr(described, "__qualname__", "")) if code is None else _digest_of_code(code)
+    if code is None:
+        return fingerprint(f"{getattr(described, '__module__', '')}.{getattr(described, '__qualname__', '')}")
+    known = _digests.get(id(code))
+    if known is None or known[0]() is not code:
+        known = _digests[id(code)] = (weakref.ref(code), _read_digest(described, code))
+    return known[1]
+
+
+def _read_digest(described: Any, code: CodeType) -> str:
+    compiled = _digest_of_code(code)
     try:
         source = textwrap.dedent(inspect.getsource(described))
         lines, _ = inspect.findsource(described)
     except (OSError, TypeError, SyntaxError):
         return compiled
     # A file may have been edited since it was loaded; its text is then not what this process executes.
-    if code is not None and compiled in _codes_in("".join(lines), code.co_name):
+    if compiled in _codes_in("".join(lines), code.co_name):
         return fingerprint(source)
     return fingerprint((source, compiled))
 
 
 @functools.lru_cache(maxsize=8)
 def _compiled(text: str) -> CodeType | None:
-    try:
-        return compile(text, "", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
-    except (SyntaxError, ValueError):
-        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they were shown when the file was loaded
+        try:
+            return compile(text, "", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+        except (SyntaxError, ValueError):
+            return None
 
 
 def _codes_in(text: str, name: str) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from tidemill import clock, orchestration, storage
@@ -137,6 +137,13 @@ class CachingVerbs:
     async def earlier_keyed_runs(self, task_run_id: str, limit: int = 200) -> list[KeyedRun]:
         """The runs before a task run that have its cache key, or are of the same task and have another; newest first."""
         return caching.earlier_keyed_runs(self.database.fetch, task_run_id, limit)
+
+    def _remove_unused_files(self, keys: Sequence[str]) -> None:
+        """Removes the result files of runs that are gone, but for those that other runs share."""
+        used = caching.keys_in_use(self.database.fetch, keys)
+        for key in keys:
+            if key not in used:
+                storage.delete(key)
 
     async def _while_no_other_writes(self, work: Callable[[], T]) -> T:
         return await self.io.within(self.database, work)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from tidemill import clock, orchestration, storage
+from tidemill import clock, orchestration
 from tidemill.client.caching import CachingVerbs
 from tidemill.client.session import Session
 from tidemill.colour import IO
@@ -245,8 +245,7 @@ class LocalClient(CachingVerbs):
             ObjectNotFound: there is no such flow run.
         """
         keys = await self._in_queue(lambda: orchestration.delete_flow_run(self._store, flow_run_id))
-        for key in keys:
-            storage.delete(key)
+        self._remove_unused_files(keys)
 
     async def check(self) -> list[str]:
         """What is wrong with the database; empty when nothing is."""

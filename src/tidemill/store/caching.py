@@ -20,6 +20,7 @@ Fetch = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
 
 # Results that have expired and are removed while another is kept: more than one, so that they get fewer.
 _EXPIRED_AT_ONCE = 10
+_MOST_KEYS_A_QUERY = 500
 
 
 class CachedResult(NamedTuple):
@@ -117,6 +118,16 @@ def claim(execute: Execute, key: str, owner: str, lease_id: str, now: int) -> bo
 def release(execute: Execute, key: str, owner: str) -> None:
     """Takes back what `claim` noted."""
     execute("DELETE FROM cache_claim WHERE key = ? AND owner = ?", (key, to_bytes(owner)))
+
+
+def keys_in_use(fetch: Fetch, keys: Sequence[str]) -> set[str]:
+    """Those of the keys of result files that some task run has as its own: a run that hit shares the file of the other."""
+    used: set[str] = set()
+    for start in range(0, len(keys), _MOST_KEYS_A_QUERY):
+        part = keys[start : start + _MOST_KEYS_A_QUERY]
+        marks = ",".join("?" * len(part))
+        used.update(row[0] for row in fetch(f"SELECT result_key FROM task_run WHERE result_key IN ({marks})", part))
+    return used
 
 
 _KEYED_COLUMNS = "id, name, created, start_time, end_time, state_type, state_name, cache_key, details"

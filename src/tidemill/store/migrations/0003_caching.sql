@@ -30,3 +30,6 @@ CREATE INDEX cache_claim_by_lease ON cache_claim (lease_id);
 -- To tell why a run hit or missed: the runs with its key, and those of its task.
 CREATE INDEX task_run_by_cache_key ON task_run (cache_key, created) WHERE cache_key IS NOT NULL;
 CREATE INDEX task_run_with_key_by_task ON task_run (task_key, created) WHERE cache_key IS NOT NULL;
+
+-- A run that hit has the result file of another: it is removed when the last of them is.
+CREATE INDEX task_run_by_result_key ON task_run (result_key) WHERE result_key IS NOT NULL;

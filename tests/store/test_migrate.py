@@ -1,13 +1,15 @@
 """Schema upgrades: numbered scripts, each applied once, all or none."""
 
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tidemill import ids
 from tidemill.exceptions import StoreError
-from tidemill.store import Store, migrate
+from tidemill.store import Store, migrate, reading
 
 LINE = "INSERT INTO log (level, timestamp, name, message) VALUES (20, 0, 'x', 'old')"
 
@@ -60,6 +62,43 @@ def test_an_older_file_is_upgraded_and_keeps_its_rows(open_same_store: Callable[
     database = open_same_store().database
     assert database.fetch("SELECT message, colour FROM log") == [("old", "dark red")]
     assert database.fetch("PRAGMA user_version") == [(before + 2,)]
+
+
+def test_what_the_first_version_recorded_is_kept(tmp_path: Path, open_same_store: Callable[[], Store]) -> None:
+    """One row of each table, as the schema of the first version had them; a later one makes a table anew."""
+    path = open_same_store().database.path
+    Path(path).parent.mkdir(parents=True)
+    script = dict(migrate.scripts_after(0))[1]
+    old = sqlite3.connect(path)
+    old.executescript(f"""{script}
+        PRAGMA foreign_keys = ON;
+        INSERT INTO flow (id, name, created, updated) VALUES (zeroblob(16), 'etl', 1, 1);
+        INSERT INTO lease VALUES (zeroblob(16), 1, 'boot', 'host', 1, 2);
+        INSERT INTO flow_run (id, flow_id, name, lease_id, state_id, state_type, state_name, state_timestamp, parameters,
+            idempotency_key, created, updated) VALUES (zeroblob(16), zeroblob(16), 'adept-capuchin', zeroblob(16),
+            zeroblob(16), 'RUNNING', 'Running', 1, '{{"x":1}}', 'key', 1, 1);
+        INSERT INTO flow_run_state (flow_run_id, seq, id, type, name, timestamp)
+            VALUES (zeroblob(16), 0, zeroblob(16), 'RUNNING', 'Running', 1);
+        INSERT INTO task_run (id, flow_run_id, attempt, name, task_key, dynamic_key, run_count, state_type, state_name,
+            history, tags, task_inputs, created, total_run_time) VALUES (zeroblob(16), zeroblob(16), 1, 'step', 'step', '0',
+            0, 'PENDING', 'Pending', '[["PENDING",null,null,1]]', '[]', '{{}}', 1, 0);
+        INSERT INTO log (flow_run_id, level, timestamp, name, message) VALUES (zeroblob(16), 20, 1, 'tidemill', 'said');
+        PRAGMA user_version = 1;
+    """)
+    old.close()
+    database = open_same_store().database
+    assert database.check() == []
+    assert database.fetch("SELECT name, parameters, idempotency_key, call, lease_id FROM flow_run") == [
+        ("adept-capuchin", '{"x":1}', "key", None, bytes(16))
+    ]
+    run = reading.flow_run(database.fetch, ids.from_bytes(bytes(16)))
+    assert run is not None
+    assert (run.flow_name, run.state_name) == ("etl", "Running")
+    counts = [database.fetch(f"SELECT count(*) FROM {table}")[0][0] for table in ("flow_run_state", "task_run", "log", "lease")]
+    assert counts == [1, 1, 1, 1]
+    with database.transaction() as execute:
+        execute("DELETE FROM flow_run", ())
+    assert database.fetch("SELECT count(*) FROM task_run") == [(0,)]
 
 
 def test_a_migration_is_not_applied_again(open_same_store: Callable[[], Store], migrations: Path) -> None:

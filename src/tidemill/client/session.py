@@ -128,15 +128,15 @@ class Session:
 
     def _renew_lease(self) -> None:
         """One renewal; and whoever renews also ends what others have lost."""
-        if not self._lease_recorded:
-            return
         database = self.store.database
         database.enter()
         try:
             lease = self._lease
             if lease is None:
                 return
-            if not orchestration.renew_lease(self.store, lease, self._lease_seconds):
+            if orchestration.renew_lease(self.store, lease, self._lease_seconds):
+                self._lease_recorded = True
+            elif self._lease_recorded:
                 self._lose_lease(lease)
         finally:
             database.leave()

@@ -3,6 +3,7 @@
 import ctypes
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -475,6 +476,23 @@ def test_close_does_not_wait_for_ever(child):
     assert not lives(child.pid)
 
 
+def test_kill_does_not_wait_for_who_closes(child, wait_until):
+    call(child, lambda _: threading.Thread(target=time.sleep, args=(600,)).start())
+    with ThreadPoolExecutor(1) as pool:
+        closing = pool.submit(child.close, patience=600)
+        wait_until(closing.running)
+        child.kill()
+        closing.result(60)
+    assert not lives(child.pid)
+
+
+def test_what_is_told_of_a_death_can_be_kept(child):
+    with pytest.raises(ChildDied) as caught:
+        call(child, lambda _: os._exit(3))
+    kept = pickle.loads(pickle.dumps(caught.value))
+    assert (str(kept), vars(kept)) == (str(caught.value), vars(caught.value))
+
+
 def test_where_no_interpreter_is_known(monkeypatch):
     monkeypatch.setattr(sys, "executable", "")
     with pytest.raises(ChildDied, match=r"Set sys\.executable"):
@@ -653,6 +671,7 @@ def test_interrupting_from_the_terminal_reaches_the_program_only(start_script, w
         + textwrap.dedent(
             """
             try:
+                print(json.dumps("ready"), flush=True)
                 time.sleep(600)
             except KeyboardInterrupt:
                 print(json.dumps(idle.is_idle), flush=True)
@@ -660,7 +679,8 @@ def test_interrupting_from_the_terminal_reaches_the_program_only(start_script, w
         ),
         start_new_session=True,
     )
-    started = json.loads(process.stdout.readline())
+    started, ready = (json.loads(process.stdout.readline()) for _ in range(2))
+    assert ready == "ready"
     os.killpg(process.pid, signal.SIGINT)
     assert json.loads(process.end()) is True
     assert process.returncode == 0

@@ -135,10 +135,17 @@ class Child:
     def kill(self) -> None:
         """Ends the process and what it started, at once and for certain; from any thread, also while it executes a call,
         which then raises ChildDied with `stopped` set."""
-        with self._lock:
+        if not self._lock.acquire(blocking=False):
+            self._stopped = True
+            if not self._ended:  # another thread may be waiting for its end
+                self._kill_group()
+            self._lock.acquire()
+        try:
             if not self._ended:
                 self._stopped = True
                 self._end(0)
+        finally:
+            self._lock.release()
 
     def close(self, patience: float = _CLOSE_SECONDS) -> None:
         """Lets an idle child end as a program does; kills it after `patience` seconds, or when it executes a call."""

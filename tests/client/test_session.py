@@ -17,7 +17,7 @@ from tidemill.client import Client, close_sessions, connect
 from tidemill.client.session import session_for
 from tidemill.colour import BlockingIO, run_blocking
 from tidemill.exceptions import FencedRun
-from tidemill.records import NewFlowRun
+from tidemill.records import NewFlowRun, RunPolicy
 from tidemill.states import CANCELLED, CANCELLING, CRASHED, RUNNING, Completed, Failed, Pending, Running, StateType
 
 WaitUntil = Callable[..., None]
@@ -269,6 +269,32 @@ class TestCancelling:
         wait_until(lambda: client().recorder.refused)
         with pytest.raises(FencedRun, match="attempt 2 of the flow run has taken over"):
             client().raise_if_fenced(run, "flow run", attempt=1)
+
+    def test_nor_of_one_that_others_ended(self, wait_until: WaitUntil, start_script: Any) -> None:
+        run = start_flow_run()
+        client().watch(run, lambda: None)
+        done = start_script(
+            SCRIPT
+            + """
+with client.database.transaction() as execute:  # as one does that sees this process stopped for long
+    execute("UPDATE lease SET boot_id = 'elsewhere', deadline = 0", ())
+say(run_blocking(client.reclaim_lost_runs()))
+"""
+        )
+        assert heard(done) == [[run]]
+        wait_until(lambda: client().recorder.refused)
+        with pytest.raises(FencedRun, match="the flow run was ended by others, as CRASHED"):
+            client().raise_if_fenced(run, "flow run")
+
+    def test_a_retry_in_the_same_process_is_its_own(self, wait_until: WaitUntil) -> None:
+        run, told = start_flow_run(policy=RunPolicy(retries=3)), threading.Event()
+        client().watch(run, told.set)
+        assert propose(run, Failed()) == "REJECT"
+        assert propose(run, Running()) == "ACCEPT"
+        run_blocking(client().cancel_flow_run(run))
+        wait_until(told.is_set)  # so it has been looked at
+        client().raise_if_fenced(run, "flow run")
+        assert client().recorder.refused == {}
 
     def test_one_whose_process_is_gone_is_cancelled_at_once(self, start_script: Any) -> None:
         process = start_script(SCRIPT + "say(start().flow_run_id)\nsys.stdin.readline()")

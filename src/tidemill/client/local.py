@@ -79,12 +79,11 @@ class LocalClient(CachingVerbs):
 
         def write() -> Verdict:
             self.recorder.flush()
-            return orchestration.propose_flow_run_state(self._store, flow_run_id, state, lease_id=lease_id, attempt=attempt)
+            verdict = orchestration.propose_flow_run_state(self._store, flow_run_id, state, lease_id=lease_id, attempt=attempt)
+            self._session.follow(flow_run_id, verdict)
+            return verdict
 
-        verdict = await self._in_queue(write)
-        if verdict.status == "ABORT" or (verdict.state is not None and verdict.state.is_final()):
-            self._session.ended(flow_run_id)
-        return verdict
+        return await self._in_queue(write)
 
     async def cancel_flow_run(self, flow_run_id: str, reason: str | None = None) -> Verdict:
         """Cancels a flow run and the subflow runs that have not ended.

@@ -15,9 +15,10 @@ from tidemill.client.recorder import Recorder
 from tidemill.client.watching import Watch
 from tidemill.exceptions import StoreError
 from tidemill.ids import new_id
-from tidemill.orchestration import Started, processes
+from tidemill.orchestration import Started, Verdict, processes
 from tidemill.records import Lease
 from tidemill.settings import Settings
+from tidemill.states import TERMINAL_TYPES, StateType
 from tidemill.store import Store, open_store, reading
 
 # A lease is renewed this often within its length: two renewals may fail before it ends.
@@ -74,13 +75,16 @@ class Session:
             lease = self.lease()
         started = work(lease)
         self._lease_recorded = True
-        if started.verdict.status == "ACCEPT":
-            self.attempts[started.flow_run_id] = started.attempt
+        self.follow(started.flow_run_id, started.verdict)
         return started
 
-    def ended(self, flow_run_id: str) -> None:
-        """This process works on the flow run no more."""
-        self.attempts.pop(flow_run_id, None)
+    def follow(self, flow_run_id: str, verdict: Verdict) -> None:
+        """Notes on which attempt this process now works, if any; to be called in the database's queue, so that the pulse,
+        which reads there, never sees more than is noted."""
+        if verdict.state is not None and verdict.state.is_running():
+            self.attempts[flow_run_id] = verdict.attempt
+        elif verdict.status == "ABORT" or (verdict.state is not None and verdict.state.is_final()):
+            self.attempts.pop(flow_run_id, None)
 
     def adopt(self, lease_id: str) -> None:
         """Records for the flow runs of another process too, which renews that lease and gives it back: the parent of this
@@ -158,13 +162,17 @@ class Session:
             self.watch.look(self._check_hold)
         return len(self.watch) > 0
 
-    def _check_hold(self, flow_run_id: str, attempt: int, lease_id: str | None) -> None:
+    def _check_hold(self, flow_run_id: str, type: StateType, attempt: int, lease_id: str | None) -> None:
         """Notes that a run is no longer this process's own: it was taken over, or ended by others."""
         mine = self.attempts.get(flow_run_id)
-        if mine is not None and mine < attempt:
+        if mine is None or mine > attempt:
+            return
+        if mine < attempt:
             self.recorder.refuse(flow_run_id, mine, f"attempt {attempt} of the flow run has taken over from attempt {mine}")
-        elif mine is not None and lease_id is not None and lease_id not in self.recorder.leases:
+        elif lease_id is not None and lease_id not in self.recorder.leases:
             self.recorder.refuse(flow_run_id, mine, "another process holds the flow run")
+        elif type in TERMINAL_TYPES:
+            self.recorder.refuse(flow_run_id, mine, f"the flow run was ended by others, as {type.value}")
 
 
 _sessions: dict[tuple[str, str], Session] = {}

@@ -31,14 +31,15 @@ class Watch:
         self._database = database
         self._holds = holds
         self._callbacks: dict[str, Callable[[], None]] = {}
-        self._seen: int | None = None  # None: there is something to see whatever the number says
+        self._seen: int | None = None
+        self._again = False
 
     def __len__(self) -> int:
         return len(self._callbacks)
 
     def add(self, flow_run_id: str, on_cancelling: Callable[[], None]) -> None:
         self._callbacks[flow_run_id] = on_cancelling
-        self._seen = None
+        self._again = True
 
     def remove(self, flow_run_id: str) -> None:
         self._callbacks.pop(flow_run_id, None)
@@ -49,18 +50,22 @@ class Watch:
 
     def look_again(self) -> None:
         """What this process has written itself does not change the number, but is to be seen too."""
-        self._seen = None
+        self._again = True
 
-    def look(self, taken: Callable[[str, int, str | None], None]) -> None:
-        """Calls whoever watches a run that is being cancelled, once, and reports every watched run's holder to `taken`."""
+    def look(self, check: Callable[[str, StateType, int, str | None], None]) -> None:
+        """Calls whoever watches a run that is being cancelled, once, and tells `check` how every
+        watched run stands: its state's type, its attempt, and the lease that holds it."""
+        again = self._again
+        if again:
+            self._again = False  # before it looks: what is written from now on asks for another look
         version = self._database.data_version()
-        if version == self._seen:
+        if version == self._seen and not again:
             return
         self._seen = version
         watched = list(self._callbacks)
         for start in range(0, len(watched), _MOST_A_LOOK):
             for flow_run_id, (type, attempt, lease_id) in self._holds(watched[start : start + _MOST_A_LOOK]).items():
-                taken(flow_run_id, attempt, lease_id)
+                check(flow_run_id, type, attempt, lease_id)
                 if type is CANCELLING:
                     self._call(flow_run_id)
 

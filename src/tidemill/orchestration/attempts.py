@@ -12,10 +12,9 @@ from tidemill.exceptions import FlowRunIsLive
 from tidemill.orchestration import lost_runs, processes
 from tidemill.orchestration.proposing import Verdict, not_found, propose
 from tidemill.records import Lease, NewFlowRun
-from tidemill.states import Running, State, StateType
+from tidemill.states import AWAITING_RERUN, Running, State, StateType
 from tidemill.store import Store, leases, reading, writing
 
-AWAITING_RERUN = "AwaitingRerun"
 # In these states a process works on the run, and there must be one that holds it.
 _WORKED_ON = frozenset({StateType.RUNNING, StateType.CANCELLING})
 

@@ -10,10 +10,19 @@ import msgspec
 
 from tidemill import clock
 from tidemill.exceptions import FlowRunIsLive, IllegalTransition, ObjectNotFound
-from tidemill.orchestration.attempts import AWAITING_RERUN, await_rerun, free
+from tidemill.orchestration.attempts import await_rerun, free
 from tidemill.orchestration.proposing import not_found
 from tidemill.records import TaskRunEntry
-from tidemill.states import COMPLETED, DEFAULT_NAMES, SCHEDULED, TERMINAL_TYPES, ResultReference, State, StateDetails
+from tidemill.states import (
+    AWAITING_RERUN,
+    COMPLETED,
+    DEFAULT_NAMES,
+    SCHEDULED,
+    TERMINAL_TYPES,
+    ResultReference,
+    State,
+    StateDetails,
+)
 from tidemill.store import Store, entries, recording, writing
 
 _NONE = ResultReference("json", b"null")

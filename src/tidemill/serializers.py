@@ -14,7 +14,7 @@ from functools import partial
 from importlib import import_module
 from math import isfinite
 from types import ModuleType
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, cast
 
 import msgspec
 
@@ -31,7 +31,6 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
 
-@runtime_checkable
 class Serializer(Protocol):
     """A way of one's own to write values.
 
@@ -152,11 +151,12 @@ def chosen(serializer: object) -> Way:
             raise DefinitionError(str(error)) from None
     if isinstance(serializer, type):
         raise DefinitionError(f"A serializer is an object, not a class: write {serializer.__qualname__}().")
-    if not isinstance(serializer, Serializer):
+    if not (callable(getattr(serializer, "dumps", None)) and callable(getattr(serializer, "loads", None))):
         raise DefinitionError(f"A serializer is one of {_NAMES}, or an object with dumps() and loads(), not {serializer!r}.")
-    kind = type(serializer)
+    own = cast("Serializer", serializer)
+    kind = type(own)
     name = getattr(serializer, "name", kind.__name__)
-    way = Way(f"{name}@{kind.__module__}:{kind.__qualname__}", partial(_dump_by, serializer), serializer.loads)
+    way = Way(f"{name}@{kind.__module__}:{kind.__qualname__}", partial(_dump_by, own), own.loads)
     _own_ways[way.name] = way
     return way
 

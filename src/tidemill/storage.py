@@ -13,7 +13,7 @@ import os
 import re
 from contextlib import suppress
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from tidemill import settings
@@ -21,9 +21,10 @@ from tidemill.exceptions import DefinitionError, MissingResult, StoreError, Stor
 from tidemill.ids import new_id
 
 _MARK = "tidemill-result"
-_HEADER = re.compile(rb"tidemill-result 1 (?P<length>\d{1,18}) (?P<checksum>[0-9a-f]{64})\n")
+# Patterns are compiled when they are first used: few programs have results that are files.
+_HEADER = rb"tidemill-result 1 (?P<length>\d{1,18}) (?P<checksum>[0-9a-f]{64})\n"
 _LONGEST_HEADER = 128
-_PINNED = re.compile(r"#(?P<checksum>[0-9a-f]{16})$")
+_PINNED = r"#(?P<checksum>[0-9a-f]{16})$"
 _LONGEST_NAME = 200  # bytes of a file's name: file systems take 255, and a name for the time of writing is longer
 _OUT_OF_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -115,7 +116,7 @@ def exists(key: str) -> bool:
         start, size = _Remote.at(place).look() if _is_url(place) else _look_local(_path_of(place))
     except (OSError, ValueError, StoreUnreachable):
         return False
-    header = _HEADER.match(start)
+    header = re.match(_HEADER, start)
     return (
         header is not None and size == header.end() + int(header["length"]) and header["checksum"].decode().startswith(checksum)
     )
@@ -153,12 +154,12 @@ def _path_of(key: str) -> str:
 
 def _unpinned(key: str) -> tuple[str, str]:
     """The key of the file, and how its checksum begins where the key says so."""
-    pinned = _PINNED.search(key)
+    pinned = re.search(_PINNED, key)
     return (key, "") if pinned is None else (key[: pinned.start()], pinned["checksum"])
 
 
 def _checked(place: str, content: bytes, checksum: str) -> bytes:
-    header = _HEADER.match(content)
+    header = re.match(_HEADER, content)
     if header is None:
         problem = "it does not begin as a result file does"
     elif not header["checksum"].decode().startswith(checksum):
@@ -217,12 +218,13 @@ def _look_local(path: str) -> tuple[bytes, int]:
         return file.read(_LONGEST_HEADER), os.fstat(file.fileno()).st_size
 
 
-class _Remote(NamedTuple):
+class _Remote:
     """A file that fsspec reaches. Whatever goes wrong there, a missing package included, is a StoreUnreachable."""
 
-    url: str
-    file_system: Any
-    path: str
+    def __init__(self, url: str, file_system: Any, path: str) -> None:
+        self.url = url
+        self.file_system = file_system
+        self.path = path
 
     @classmethod
     def at(cls, url: str) -> _Remote:

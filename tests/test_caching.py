@@ -15,7 +15,7 @@ from typing import Any
 import cloudpickle
 import pytest
 
-from tidemill import Task, task
+from tidemill import Task, settings, task
 from tidemill.caching import (
     DEFAULT,
     FLOW_PARAMETERS,
@@ -26,6 +26,7 @@ from tidemill.caching import (
     TASK_SOURCE,
     CacheContext,
     CacheKeyFnPolicy,
+    CacheOptions,
     CachePolicy,
     IsolationLevel,
     cache_options,
@@ -331,6 +332,17 @@ class TestOptions:
         assert options == (INPUTS, 60_000_000, False)
         options = cache_options(cache_policy=INPUTS, cache_expiration=1.5)
         assert options == (INPUTS, 1_500_000, None)
+
+    @pytest.mark.parametrize(("said", "setting", "refreshed"), [(None, False, False), (None, True, True), (False, True, False)])
+    def test_the_setting_counts_where_the_task_does_not_say(self, said: Any, setting: bool, refreshed: bool) -> None:
+        options = cache_options(cache_policy=INPUTS, refresh_cache=said)
+        assert options is not None
+        with settings.using(task_refresh_cache=setting):
+            assert options.is_refreshed is refreshed
+
+    def test_a_result_expires_so_long_after_it_was_kept(self) -> None:
+        assert CacheOptions(INPUTS, 60).expires(1_000) == 1_060
+        assert CacheOptions(INPUTS).expires(1_000) is None
 
     def test_a_function_wins_over_a_policy(self) -> None:
         options = cache_options(cache_policy=NO_CACHE, cache_key_fn=task_input_hash)

@@ -167,6 +167,9 @@ class Settings:
     flow_default_retry_delay_seconds: float = _setting(0.0, SECONDS, "Wait before a retry of a flow that does not say.")
     task_default_retries: int = _setting(0, COUNT, "Retries of a task that does not say how many.")
     task_default_retry_delay_seconds: float = _setting(0.0, SECONDS, "Wait before a retry of a task that does not say.")
+    task_refresh_cache: bool = _setting(
+        False, FLAG, "Execute cached tasks also where there is a result, where they do not say."
+    )
     results_inline_limit: int = _setting(
         16 * 1024, SIZE, "Largest result, in bytes, that is kept in the database; larger ones become files."
     )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, NamedTuple
 
+from tidemill import settings
 from tidemill.caching.policies import INPUTS, TASK_SOURCE, CacheContext, CacheKeyFnPolicy, CachePolicy, Inputs, NoCachePolicy
 from tidemill.exceptions import DefinitionError
 
@@ -17,6 +18,15 @@ class CacheOptions(NamedTuple):
     policy: CachePolicy
     expiration: int | None = None
     refresh: bool | None = None
+
+    @property
+    def is_refreshed(self) -> bool:
+        """Whether the task is to be executed also where there is a result."""
+        return settings.current().task_refresh_cache if self.refresh is None else self.refresh
+
+    def expires(self, now: int) -> int | None:
+        """The moment from which a result kept `now` is not used any more; None for never."""
+        return None if self.expiration is None else now + self.expiration
 
 
 def cache_options(
@@ -34,7 +44,8 @@ def cache_options(
         cache_policy: when an earlier result may be used again.
         cache_key_fn: makes the key; wins over `cache_policy`.
         cache_expiration: how long a result may be used again: a timedelta, or seconds.
-        refresh_cache: execute the task also where there is a result, and keep the new one.
+        refresh_cache: execute the task also where there is a result, and keep the new one; None: as the setting
+            `task_refresh_cache` says.
         persist_result: the task's option of that name.
         function: the task's function, to find inputs that are left out and do not exist.
 

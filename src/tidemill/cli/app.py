@@ -30,8 +30,8 @@ app.meta.group_parameters = _GLOBAL
 _COMMANDS = {
     "version": ("version:version", "Show the version of Tidemill and of what it runs on.", ()),
     "flow": ("flow:app", "Show flows.", ("flows",)),
-    "flow-run": ("flow_run:app", "Show, follow and delete flow runs.", ("flow-runs",)),
-    "task-run": ("task_run:app", "Show task runs.", ("task-runs",)),
+    "flow-run": ("flow_run:app", "Show, follow, continue, cancel and delete flow runs.", ("flow-runs",)),
+    "task-run": ("task_run:app", "Show and repair task runs.", ("task-runs",)),
     "config": ("config:app", "Show and change settings.", ()),
     "profile": ("profile:app", "Choose between named sets of settings.", ("profiles",)),
     "db": ("db:app", "Look after the database.", ("database",)),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TypeVar
 
 from tidemill.cli.output import printable, when
 from tidemill.client import Client, connect
 from tidemill.colour import BlockingIO, run_blocking
-from tidemill.exceptions import AmbiguousName, ObjectNotFound
+from tidemill.exceptions import AmbiguousName, ObjectNotFound, StoreError
 from tidemill.records import FlowRun, TaskRun
 
 R = TypeVar("R", FlowRun, TaskRun)
@@ -17,8 +18,14 @@ _MOST_CANDIDATES = 10
 
 
 def open_client() -> Client:
-    """The client of this process's settings, for plain calls: `run_blocking(client.verb(...))`."""
-    return connect(BlockingIO())
+    """The client of this process's settings, for plain calls: `run_blocking(client.verb(...))`.
+
+    Runs whose process is gone are noted as such first, so that every command shows what is true now.
+    """
+    client = connect(BlockingIO())
+    with suppress(StoreError):  # a database that can only be read is shown as it is
+        run_blocking(client.reclaim_lost_runs())
+    return client
 
 
 def one_flow_run(client: Client, text: str) -> FlowRun:

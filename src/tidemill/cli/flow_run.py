@@ -9,6 +9,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from tidemill.cli.finding import one_flow_run, open_client
+from tidemill.cli.flow_run_actions import cancel, resume, retry
 from tidemill.cli.log_lines import LogPrinter
 from tidemill.cli.options import (
     ANY,
@@ -19,6 +20,8 @@ from tidemill.cli.options import (
     Chosen,
     Format,
     Listing,
+    RunName,
+    RunNames,
     UsageError,
     WholeListing,
     read_level,
@@ -58,7 +61,12 @@ from tidemill.filters import (
 from tidemill.records import FlowRun, Log
 from tidemill.states import StateType
 
-app = App(name="flow-run", help="Show, follow and delete flow runs.", help_format="plaintext", default_parameter=BARE)
+app = App(
+    name="flow-run",
+    help="Show, follow, continue, cancel and delete flow runs.",
+    help_format="plaintext",
+    default_parameter=BARE,
+)
 
 # While following, the database is asked this often; seconds.
 _FOLLOW_INTERVAL = 0.25
@@ -74,7 +82,9 @@ _COLUMNS: tuple[Column[FlowRun], ...] = (
     Column("ID", lambda run: run.id, only_if_wide=True),
 )
 
-RunName = Annotated[str, Parameter(help="Name, id, or beginning of an id.")]
+app.command(resume)
+app.command(retry)
+app.command(cancel)
 
 
 @app.command
@@ -155,7 +165,7 @@ def logs(
 
 @app.command
 def delete(
-    runs: Annotated[Sequence[str], Parameter(help="Names, ids, or beginnings of ids.")],
+    runs: RunNames,
     /,
     *,
     yes: Annotated[bool, Parameter(name=["--yes", "-y"], help="Do not ask.")] = False,

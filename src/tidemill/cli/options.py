@@ -29,6 +29,11 @@ StateTypeName = Literal[
 BARE = Parameter(negative=(), show_default=False)
 
 
+RunName = Annotated[str, Parameter(help="Name, id, or beginning of an id.")]
+RunNames = Annotated[Sequence[str], Parameter(help="Names, ids, or beginnings of ids.")]
+OfFlowRun = Annotated[str | None, Parameter(help="The flow run that it is of, when several have a task run of this name.")]
+
+
 class UsageError(TidemillError):
     """The command line asks for something that makes no sense."""
 

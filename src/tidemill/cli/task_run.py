@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
+from tidemill import results
 from tidemill.cli.finding import one_flow_run, one_task_run, open_client
-from tidemill.cli.options import ANY, AS_TEXT, BARE, FIRST_PAGE, Chosen, Format, Listing
+from tidemill.cli.options import ANY, AS_TEXT, BARE, FIRST_PAGE, Chosen, Format, Listing, OfFlowRun, RunName, UsageError
 from tidemill.cli.output import (
     Column,
     exact,
@@ -25,8 +27,9 @@ from tidemill.client import Client
 from tidemill.colour import run_blocking
 from tidemill.filters import Filters, FlowFilter, FlowRunFilter, IdFilter, NameFilter, TaskRunFilter, TaskRunSort
 from tidemill.records import TaskRun
+from tidemill.states import TERMINAL_TYPES, ResultReference, State, StateType, Unkept
 
-app = App(name="task-run", help="Show task runs.", help_format="plaintext", default_parameter=BARE)
+app = App(name="task-run", help="Show and repair task runs.", help_format="plaintext", default_parameter=BARE)
 
 _COLUMNS: tuple[Column[TaskRun], ...] = (
     Column("Name", lambda run: run.name),
@@ -36,6 +39,9 @@ _COLUMNS: tuple[Column[TaskRun], ...] = (
     Column("Tries", lambda run: str(run.run_count)),
     Column("ID", lambda run: run.id, only_if_wide=True),
 )
+
+
+_FINAL_TYPES = {type.value.lower(): type for type in StateType if type in TERMINAL_TYPES}
 
 
 @app.command
@@ -69,12 +75,10 @@ def ls(
 
 @app.command
 def inspect(
-    run: Annotated[str, Parameter(help="Name, id, or beginning of an id.")],
+    run: RunName,
     /,
     *,
-    flow_run: Annotated[
-        str | None, Parameter(help="The flow run that it is of, when several have a task run of this name.")
-    ] = None,
+    flow_run: OfFlowRun = None,
     format: Format = AS_TEXT,
 ) -> None:
     """Show a task run: its states, what its inputs came from, and the error if it failed.
@@ -88,6 +92,46 @@ def inspect(
         show_json(found)
         return
     show_run(_details(client, found), run_blocking(client.task_run_states(found.id)), found)
+
+
+@app.command
+def set_state(
+    run: RunName,
+    state: Annotated[str, Parameter(help="Completed, failed, cancelled or crashed.")],
+    /,
+    *,
+    result: Annotated[
+        str | None, Parameter(allow_leading_hyphen=True, help="The value of a completed task run, as JSON; by default none.")
+    ] = None,
+    message: Annotated[str | None, Parameter(help="Why; shown with the state.")] = None,
+    flow_run: OfFlowRun = None,
+) -> None:
+    """Say how a task run ended, in place of what happened; the flow run's next attempt takes it as it is.
+
+    For example:
+        tidemill task-run set-state load-3c3112ef-0 completed --result '{"rows": 12}' --flow-run adept-capuchin
+        tidemill flow-run retry adept-capuchin
+    """
+    type = _FINAL_TYPES.get(state.lower())
+    if type is None:
+        raise UsageError(f"A task run ends {', '.join(_FINAL_TYPES)}, not {state!r}.")
+    if result is not None and type is not StateType.COMPLETED:
+        raise UsageError(f"--result is for a completed task run; one that is {state.lower()} has none.")
+    kept = _kept(result) if type is StateType.COMPLETED else None
+    client = open_client()
+    found = one_task_run(client, run, flow_run)
+    run_blocking(client.set_task_run_state(found.id, State(type=type, message=message, data=kept)))
+    print(f"Task run {found.name!r} is {type.value.lower()}.")
+
+
+def _kept(result: str | None) -> ResultReference:
+    try:
+        kept = results.keep(None if result is None else json.loads(result))
+    except ValueError as error:
+        raise UsageError(f"--result takes JSON, such as 42, '\"text\"' or '[1, 2]', and {result!r} is none: {error}.") from None
+    if isinstance(kept, Unkept):
+        raise UsageError(f"The result cannot be kept: {kept.reason}.")
+    return kept
 
 
 def _details(client: Client, run: TaskRun) -> Iterator[tuple[str, str | None]]:

@@ -5,19 +5,20 @@ import functools
 import inspect
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 import tidemill
-from tidemill import SequentialTaskRunner, ThreadPoolTaskRunner
+from tidemill import ProcessPoolTaskRunner, SequentialTaskRunner, ThreadPoolTaskRunner
 from tidemill.runners.base import TaskRunner
 
 # A runner that is added here is held to all of test_conformance.py.
 RUNNERS: dict[str, Callable[[], TaskRunner]] = {
     "threads": lambda: ThreadPoolTaskRunner(max_workers=4),
     "sequential": SequentialTaskRunner,
+    "processes": lambda: ProcessPoolTaskRunner(max_workers=2),
 }
 
 # Runners that execute tasks in this very process, so that what cannot be pickled may be passed.
@@ -121,10 +122,13 @@ def _pause_in(is_async: bool) -> Callable[[], Any]:
     return pause
 
 
-@pytest.fixture(
-    params=itertools.product(RUNNERS, COLOURS, COLOURS),
-    ids=lambda chosen: f"{chosen[0]}, {chosen[1]} flow, {chosen[2]} task",
-)
+def _every_kind() -> Iterator[Any]:
+    for runner, of_flow, of_task in itertools.product(RUNNERS, COLOURS, COLOURS):
+        marks = [] if runner in IN_THIS_PROCESS else [pytest.mark.program]
+        yield pytest.param((runner, of_flow, of_task), id=f"{runner}, {of_flow} flow, {of_task} task", marks=marks)
+
+
+@pytest.fixture(params=_every_kind())
 def on(request: pytest.FixtureRequest) -> On:
     runner, flow_colour, task_colour = request.param
     return On(runner, COLOURS[flow_colour], COLOURS[task_colour])

@@ -129,22 +129,22 @@ def test_a_run_waits_for_its_time(current: StateType, type: StateType, scheduled
 
 
 @pytest.mark.parametrize(
-    ("current", "type", "run_count", "retries", "retriable", "again"),
+    ("current", "type", "retries_made", "retries", "retriable", "again"),
     [
-        (RUNNING, FAILED, 1, 1, True, True),
-        (RUNNING, FAILED, 3, 3, True, True),
-        (RUNNING, FAILED, 2, 1, True, False),
-        (RUNNING, FAILED, 1, 0, True, False),
-        (RUNNING, FAILED, 1, 1, False, False),
-        (RUNNING, CRASHED, 1, 1, True, False),
-        (RUNNING, CANCELLED, 1, 1, True, False),
-        (PENDING, FAILED, 1, 1, True, False),
+        (RUNNING, FAILED, 0, 1, True, True),
+        (RUNNING, FAILED, 2, 3, True, True),
+        (RUNNING, FAILED, 1, 1, True, False),
+        (RUNNING, FAILED, 0, 0, True, False),
+        (RUNNING, FAILED, 0, 1, False, False),
+        (RUNNING, CRASHED, 0, 1, True, False),
+        (RUNNING, CANCELLED, 0, 1, True, False),
+        (PENDING, FAILED, 0, 1, True, False),
     ],
 )
 def test_a_run_that_failed_is_tried_again_as_often_as_it_may(
-    current: StateType, type: StateType, run_count: int, retries: int, retriable: bool, again: bool
+    current: StateType, type: StateType, retries_made: int, retries: int, retriable: bool, again: bool
 ) -> None:
-    known = facts(current, run_count=run_count, retries=retries, retriable=retriable, retry_delay=60)
+    known = facts(current, run_count=9, retries_made=retries_made, retries=retries, retriable=retriable, retry_delay=60)
     before = clock.now()
     decision = rules.retry_failed_runs(proposed(type, message="why"), known)
     if not again:

@@ -71,6 +71,7 @@ class Facts:
     now: int
     run_count: int = 0
     retries: int = 0
+    retries_made: int = 0
     retry_delay: float = 0.0
     retriable: bool = True
     scheduled_time: int | None = None
@@ -135,7 +136,7 @@ def wait_for_scheduled_time(proposed: State[Any], facts: Facts) -> Decision | No
 def retry_failed_runs(proposed: State[Any], facts: Facts) -> Decision | None:
     if facts.current is not RUNNING or proposed.type is not FAILED or not facts.retriable:
         return None
-    if facts.run_count > facts.retries:
+    if facts.retries_made >= facts.retries:
         return None
     return Reject(AwaitingRetry(delay_seconds=facts.retry_delay, message=proposed.message), "Retrying")
 

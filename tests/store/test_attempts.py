@@ -140,6 +140,20 @@ class TestIdempotencyKey:
         assert history(desk, first.flow_run_id) == ["Pending", "Running"]
 
 
+def test_every_attempt_that_somebody_begins_has_all_its_retries(desk: Any, mine: Lease) -> None:
+    run = desk.flow_run(lease=mine, policy=RunPolicy(retries=2, retry_delay=[0.0, 60.0]))
+    for _ in range(2):
+        delays = []
+        while (verdict := desk.propose(run, Failed())).status == "REJECT":
+            due = verdict.state.state_details.scheduled_time
+            delays.append((clock.from_datetime(due) - clock.now()) / 1_000_000)
+            with clock.travel(60):
+                assert desk.propose(run, Running(), lease_id=mine.id).status == "ACCEPT"
+        assert delays == [pytest.approx(0, abs=5), pytest.approx(60, abs=5)]
+        orchestration.begin_next_attempt(desk.store, run, mine)
+    assert history(desk, run).count("AwaitingRetry") == 4
+
+
 class TestById:
     def test_a_run_that_does_not_exist_is_told(self, desk: Any, mine: Lease) -> None:
         with pytest.raises(ObjectNotFound):

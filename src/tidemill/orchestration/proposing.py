@@ -35,7 +35,9 @@ def propose(
     if _was_taken(facts, lease_id, attempt):
         reason = "It was taken from this process, which was stopped, or did not renew its lease in time."
         return Verdict("ABORT", reason=reason, attempt=facts.attempt)
-    decision = rules.decide(state, _as_rule_facts(facts, lease_id, attempt))
+    may_be_retried = state.type is StateType.FAILED and facts.policy.retries > 0
+    retries_made = writing.retries_made(execute, flow_run_id) if may_be_retried else 0
+    decision = rules.decide(state, _as_rule_facts(facts, retries_made, lease_id, attempt))
     if isinstance(decision, rules.Wait):
         return Verdict("WAIT", reason=decision.reason, delay_seconds=decision.delay_seconds, attempt=facts.attempt)
     if isinstance(decision, rules.Abort):
@@ -55,14 +57,15 @@ def _was_taken(facts: writing.FlowRunFacts, lease_id: str | None, attempt: int |
     return facts.state_type in _ENDED_BY_OTHERS
 
 
-def _as_rule_facts(facts: writing.FlowRunFacts, lease_id: str | None, attempt: int | None) -> rules.Facts:
+def _as_rule_facts(facts: writing.FlowRunFacts, retries_made: int, lease_id: str | None, attempt: int | None) -> rules.Facts:
     held_by_another = lease_id is not None and facts.lease_id is not None and facts.lease_id != lease_id
     return rules.Facts(
         current=facts.state_type,
         now=clock.now(),
         run_count=facts.attempt,
-        retries=facts.retries,
-        retry_delay=facts.retry_delay,
+        retries=facts.policy.retries,
+        retries_made=retries_made,
+        retry_delay=facts.policy.delay_before(retries_made + 1),
         scheduled_time=facts.scheduled_time,
         result_kept=facts.result_kept,
         transition_id=facts.transition_id,

@@ -33,8 +33,7 @@ class FlowRunFacts(NamedTuple):
     lease_id: str | None
     start_time: int | None
     total_run_time: int
-    retries: int
-    retry_delay: float
+    policy: RunPolicy
     states: int
     scheduled_time: int | None
     transition_id: str | None
@@ -101,7 +100,6 @@ def flow_run_facts(execute: Execute, flow_run_id: str) -> FlowRunFacts | None:
     if not rows:
         return None
     name, type, timestamp, attempt, lease, start_time, total, policy_json, seq, details_json, serializer = rows[0]
-    policy = _decode_policy(policy_json)
     details = _decode_details(details_json)
     return FlowRunFacts(
         name=name,
@@ -111,13 +109,24 @@ def flow_run_facts(execute: Execute, flow_run_id: str) -> FlowRunFacts | None:
         lease_id=from_bytes(lease) if lease else None,
         start_time=start_time,
         total_run_time=total,
-        retries=policy.retries,
-        retry_delay=policy.delay_before(attempt),
+        policy=_decode_policy(policy_json),
         states=seq + 1,
         scheduled_time=clock.from_datetime(details.scheduled_time) if details.scheduled_time else None,
         transition_id=details.transition_id,
         result_kept=serializer is not None,
     )
+
+
+def retries_made(execute: Execute, flow_run_id: str) -> int:
+    """How often the run has been retried since somebody began it, the first time or again after it had ended."""
+    run = to_bytes(flow_run_id)
+    rows = execute(
+        "SELECT count(*) FROM flow_run_state WHERE flow_run_id = ?1 AND type = 'SCHEDULED' AND name = 'AwaitingRetry' "
+        "AND seq > (SELECT coalesce(max(seq), -1) FROM flow_run_state WHERE flow_run_id = ?1 "
+        "AND type IN ('COMPLETED', 'FAILED', 'CANCELLED', 'CRASHED'))",
+        (run,),
+    )
+    return rows.fetchall()[0][0]
 
 
 def write_flow_run_state(

@@ -16,6 +16,7 @@ OF_ONE_COLOUR = {
     "AsyncIO": "the colour itself",
     "drive_async": "iterates a user's async generator; `drive` is its plain twin",
     "_exhaust_async": "the same",
+    "_listed": "the same; `list` is its plain twin",
 }
 
 # Classes whose methods are reached through `io` only.

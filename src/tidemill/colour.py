@@ -50,7 +50,7 @@ class Committer(Protocol):
 class Awaited(Protocol):
     """What `IO.until` waits for: a future."""
 
-    def wait(self) -> object: ...
+    def wait(self, timeout: float | None = None) -> object: ...
 
     async def until_done(self) -> None: ...
 
@@ -77,8 +77,8 @@ class IO(Protocol):
         """Returns when everything recorded up to `ticket` is durable."""
         ...
 
-    async def until(self, awaited: Awaited) -> None:
-        """Returns when `awaited` is done."""
+    async def until(self, awaited: Awaited, seconds: float | None = None) -> None:
+        """Returns when `awaited` is done, or after so many seconds."""
         ...
 
     async def in_thread(self, work: Callable[[], T]) -> T:
@@ -136,8 +136,8 @@ class BlockingIO:
     async def commit(self, recorder: Committer, ticket: int) -> None:
         recorder.commit(ticket)
 
-    async def until(self, awaited: Awaited) -> None:
-        awaited.wait()
+    async def until(self, awaited: Awaited, seconds: float | None = None) -> None:
+        awaited.wait(seconds)
 
     async def in_thread(self, work: Callable[[], T]) -> T:
         return work()
@@ -199,8 +199,14 @@ class AsyncIO:
         if recorder.committed < ticket:
             await asyncio.to_thread(recorder.commit, ticket)
 
-    async def until(self, awaited: Awaited) -> None:
-        await awaited.until_done()
+    async def until(self, awaited: Awaited, seconds: float | None = None) -> None:
+        import asyncio
+
+        try:
+            async with asyncio.timeout(seconds):
+                await awaited.until_done()
+        except TimeoutError:
+            pass
 
     async def in_thread(self, work: Callable[[], T]) -> T:
         import asyncio
@@ -251,6 +257,18 @@ def run_blocking(coroutine: Coroutine[Any, Any, T]) -> T:
         return stop.value
     coroutine.close()
     raise RuntimeError("Coloured code awaited something that really suspends; under BlockingIO it may await io.* only.")
+
+
+def run_on_own_loop(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Runs a coroutine of the async colour to its end, on an event loop made for it, in a thread that has none."""
+    import asyncio
+
+    return asyncio.run(coroutine)
+
+
+def run_here(io: IO, coroutine: Coroutine[Any, Any, T]) -> T:
+    """Runs a coroutine to its end in this thread, in its colour."""
+    return run_blocking(coroutine) if isinstance(io, BlockingIO) else run_on_own_loop(coroutine)
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:

@@ -40,8 +40,8 @@ class FlowOptions(TypedDict, total=False):
         timeout_seconds: after how long a run is stopped; it is then `Failed`, named `TimedOut`.
         validate_parameters: whether parameters are checked and coerced against the annotations (default True).
         log_prints: whether `print` goes to the run's log; default: as in the flow around, or the setting `log_prints`.
-        isolation: "process" executes the function in a child process, which a time limit or a cancellation ends for certain, also
-            inside C code; default: in this process.
+        isolation: "process" executes the function in a child process, which a time limit or a cancellation ends for certain,
+            also inside C code; default: in this process.
         on_running, on_completion, on_failure, on_crashed, on_cancellation: functions called with the flow, its run and
             the state when a run reaches that state.
     """

@@ -214,11 +214,13 @@ class TaskRunFuture(Generic[R_co]):
             bell.release()
 
         self.add_done_callback(ring)
-        if not _acquire(bell, timeout):
-            with _guard:
-                if self._callbacks is not None:
-                    self._callbacks.remove(ring)
-        return self._callbacks is None
+        if _acquire(bell, timeout):
+            return True
+        with _guard:
+            if self.done():
+                return True
+            self._callbacks.remove(ring)
+        return False
 
 
 class TaskRunFutureList(list[TaskRunFuture[R]]):
@@ -318,9 +320,7 @@ def _acquire_in_slices(bell: _Acquirable, timeout: float | None) -> bool:
 
 
 def _error_of_unfinished(name: str, state: State[Any]) -> BaseException:
-    if state.is_final():
-        return error_of(state)
-    return UnfinishedRun(f"Task run {name!r} never started: {state.message or state}")
+    return error_of(state) if state.is_final() else UnfinishedRun(f"Task run {name!r} has not finished: {state}")
 
 
 def raise_it(error: BaseException) -> NoReturn:

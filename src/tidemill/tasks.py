@@ -39,8 +39,8 @@ class TaskOptions(TypedDict, total=False):
         retry_condition_fn: called with the task, its run and the failed state; a false answer means no retry.
         timeout_seconds: after how long a run is stopped; it is then `Failed`, named `TimedOut`.
         log_prints: whether `print` goes to the run's log; default: as in the flow.
-        isolation: "process" executes the function in a child process, which a time limit or a cancellation ends for certain, also
-            inside C code; default: in this process.
+        isolation: "process" executes the function in a child process, which a time limit or a cancellation ends for certain,
+            also inside C code; default: in this process.
         on_running, on_completion, on_failure, on_crashed, on_cancellation: functions called with the task, its run and
             the state when a run reaches that state.
     """
@@ -129,16 +129,30 @@ class Task(TaskDefinition, Generic[P, R_co]):
 
     @overload
     def submit(  # pyright: ignore[reportOverlappingOverload]
+        self: Task[P, Coroutine[Any, Any, T]],
+        *args: Any,
+        return_state: Literal[True],
+        wait_for: Iterable[Any] | None = None,
+        **kwargs: Any,
+    ) -> State[T]: ...
+
+    @overload
+    def submit(
+        self: Task[P, T], *args: Any, return_state: Literal[True], wait_for: Iterable[Any] | None = None, **kwargs: Any
+    ) -> State[T]: ...
+
+    @overload
+    def submit(
         self: Task[P, AsyncGenerator[T, Any]], *args: Any, wait_for: Iterable[Any] | None = None, **kwargs: Any
     ) -> TaskRunFuture[list[T]]: ...
 
     @overload
-    def submit(  # pyright: ignore[reportOverlappingOverload]
+    def submit(
         self: Task[P, Generator[T, Any, Any]], *args: Any, wait_for: Iterable[Any] | None = None, **kwargs: Any
     ) -> TaskRunFuture[list[T]]: ...
 
     @overload
-    def submit(  # pyright: ignore[reportOverlappingOverload]
+    def submit(
         self: Task[P, Coroutine[Any, Any, T]], *args: Any, wait_for: Iterable[Any] | None = None, **kwargs: Any
     ) -> TaskRunFuture[T]: ...
 

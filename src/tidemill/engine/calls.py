@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from tidemill import logs
-from tidemill.colour import AsyncIO, BlockingIO, run_blocking
+from tidemill.colour import AsyncIO, BlockingIO, run_blocking, run_on_own_loop, running_loop
 from tidemill.engine import isolation
 from tidemill.engine.definitions import FlowDefinition, TaskDefinition
 from tidemill.engine.dependencies import Inputs, WaitFor, look_through, may_hold_futures, why_not_ready
@@ -66,6 +66,11 @@ def submit_task(
     task: TaskDefinition, args: tuple[Any, ...], kwargs: dict[str, Any], return_state: bool, wait_for: WaitFor = None
 ) -> Any:
     """Submits a task to the task runner of its flow run: gives a future or, with `return_state`, waits for the state."""
+    if return_state and task.is_async and running_loop() is not None:
+        raise RuntimeError(
+            f"{task.name}.submit(return_state=True) waits for the state, which an event loop cannot. Write `future = "
+            f"{task.name}.submit(...)`, then `await future`; its state is `future.state`."
+        )
     args = task.with_receiver(args)
     logs.set_up()
     future = submissions_here().submit(task, args, kwargs, *look_through(args, kwargs, wait_for))
@@ -108,9 +113,7 @@ def resume_flow(flow: FlowDefinition, flow_run_id: str, given: dict[str, Any], r
     """
     logs.set_up()
     if flow.is_async:
-        import asyncio
-
-        return asyncio.run(_resume_async_flow(flow, flow_run_id, given, receiver))
+        return run_on_own_loop(_resume_async_flow(flow, flow_run_id, given, receiver))
     execution = FlowExecution(BLOCKING, flow, given, receiver, resumes=flow_run_id)
     run_blocking(execution.run())
     return _outcome(execution, return_state=True)
@@ -125,7 +128,7 @@ async def _resume_async_flow(flow: FlowDefinition, flow_run_id: str, given: dict
 
 def _raise_first(failed: list[TaskRunFuture[Any]]) -> None:
     if failed:
-        raise_it(_error_of(failed[0]))
+        failed[0].result()
 
 
 def _call_with_futures(execution: TaskExecution, inputs: Inputs, return_state: bool) -> Any:
@@ -153,14 +156,8 @@ async def _call_with_futures_async(execution: TaskExecution, inputs: Inputs, ret
 
 async def _end_not_ready(execution: TaskExecution, failed: list[TaskRunFuture[Any]]) -> None:
     execution.announce()
-    execution.not_ready(why_not_ready(failed))
-    execution.error = _error_of(failed[0])
+    execution.not_ready(*why_not_ready(failed))
     await execution.conclude()
-
-
-def _error_of(future: TaskRunFuture[Any]) -> BaseException:
-    error: Any = future.result(raise_on_failure=False)
-    return error
 
 
 async def _finish_async(execution: TaskExecution, return_state: bool) -> Any:

@@ -3,26 +3,50 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from itertools import count
 from os import getpid
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
+from tidemill.colour import IO
 from tidemill.engine.definitions import TaskDefinition
+from tidemill.engine.dependencies import Upstream
 from tidemill.engine.earlier import EarlierRuns
 from tidemill.engine.inputs import TrackedResults
 from tidemill.exceptions import MissingContextError
+from tidemill.futures import TaskRunFuture
 from tidemill.ids import new_id
 from tidemill.logs import RunLog, RunLogger, flow_run_log
 from tidemill.records import FlowRun, TaskRun, TaskRunEntry
+from tidemill.runners.base import TaskRunner
 from tidemill.states import State
 from tidemill.texts import storable
 
-if TYPE_CHECKING:
-    from tidemill.engine.submissions import Submissions
-    from tidemill.runners.base import TaskRunner
+
+class Submitted(Protocol):
+    """The submitted task runs of a flow run, as the run itself knows them (see `submissions.Submissions`)."""
+
+    problem: BaseException | None
+    ending: str | None
+
+    def outstanding(self) -> list[TaskRunFuture[Any]]: ...
+
+    def drop(self, reason: str) -> None: ...
+
+    async def stop(self, io: IO, reason: str) -> None: ...
+
+    def close(self) -> None: ...
+
+    def submit(
+        self,
+        task: TaskDefinition,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        upstream: Sequence[Upstream],
+        needs_resolving: bool,
+    ) -> TaskRunFuture[Any]: ...
 
 
 class FlowRunContext:
@@ -78,7 +102,7 @@ class FlowRunContext:
         self.pid = self._counts_in = getpid()
         self.mark = ""
         self.unkept_said: set[str] = set()
-        self.submissions: Submissions | None = None
+        self.submissions: Submitted | None = None
         self.task_runner: TaskRunner | None = task_runner or (parent.task_runner if parent is not None else None)
         self.begin_attempt(1, None)
 
@@ -120,7 +144,7 @@ class Alone:
 
     def __init__(self) -> None:
         self.unkept_said: set[str] = set()
-        self.submissions: Submissions | None = None
+        self.submissions: Submitted | None = None
         self.task_runner: TaskRunner | None = None
         self._counters: dict[str, count[int]] = {}
 

@@ -343,10 +343,11 @@ def _is_another(one: tuple[str, str, str | None, int], other: tuple[str, str, st
 
 
 def _task_runner(given: Any) -> TaskRunner | None:
-    runner: Any = given() if isinstance(given, type) and issubclass(given, TaskRunner) else given
-    if runner is not None and not isinstance(runner, TaskRunner):
+    if isinstance(given, type) and issubclass(given, TaskRunner):
+        given = given()
+    if given is not None and not isinstance(given, TaskRunner):
         raise DefinitionError(f"task_runner takes a task runner, such as ThreadPoolTaskRunner(max_workers=8), not {given!r}.")
-    return runner
+    return given
 
 
 def _idempotency_key(given: Any) -> str | None:

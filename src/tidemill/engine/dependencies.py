@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 from tidemill.colour import IO
@@ -64,16 +64,17 @@ def upstream_of(values: Iterable[Any]) -> list[Upstream]:
     seen: set[int] = set()
     while pending:
         value, may_fail = pending.pop()
-        kind = type(value)
-        if kind in _ATOMS:
+        if type(value) in _ATOMS:
             continue
         if isinstance(value, TaskRunFuture):
-            known = found.get(id(value))
-            found[id(value)] = Upstream(value, may_fail and (known is None or known.may_fail))
+            future = cast("TaskRunFuture[Any]", value)
+            known = found.get(id(future))
+            found[id(future)] = Upstream(future, may_fail and (known is None or known.may_fail))
             continue
+        key: int = id(value)  # pyright: ignore[reportUnknownArgumentType]
         members, excused = _members(value)
-        if members and id(value) not in seen:
-            seen.add(id(value))
+        if members and key not in seen:
+            seen.add(key)
             pending += [(member, may_fail or excused) for member in members]
     return list(found.values())
 
@@ -112,11 +113,12 @@ class Inputs:
         return failed
 
 
-def why_not_ready(failed: Sequence[TaskRunFuture[Any]]) -> str:
-    """The message of a run that cannot start."""
+def why_not_ready(failed: Sequence[TaskRunFuture[Any]]) -> tuple[str, BaseException]:
+    """The message of a run that cannot start, and the exception behind it."""
     names = ", ".join(repr(future.name) for future in failed[:_MOST_NAMED])
     more = f" and {len(failed) - _MOST_NAMED} more" if len(failed) > _MOST_NAMED else ""
-    return f"Upstream task run {names}{more} did not reach a 'COMPLETED' state."
+    cause: Any = failed[0].result(raise_on_failure=False)
+    return f"Upstream task run {names}{more} did not reach a 'COMPLETED' state.", cause
 
 
 def look_through(args: tuple[Any, ...], kwargs: dict[str, Any], wait_for: WaitFor) -> tuple[Sequence[Upstream], bool]:
@@ -147,7 +149,7 @@ def without_annotation(value: Any) -> Any:
 
 
 def _resolved(value: Any, allow_failure_around: bool) -> Any:
-    kind: Any = type(value)
+    kind: Any = type(value)  # pyright: ignore[reportUnknownVariableType]
     if kind in _ATOMS:
         return value
     if isinstance(value, TaskRunFuture):
@@ -159,15 +161,20 @@ def _resolved(value: Any, allow_failure_around: bool) -> Any:
         return _resolved(inner, allow_failure_around or isinstance(value, allow_failure))
     if not upstream_of([value]) and not _has_annotation(value):
         return value
+    return _rebuilt(kind, value, lambda member: _resolved(member, allow_failure_around))
+
+
+def _rebuilt(kind: Any, value: Any, take: Callable[[Any], Any]) -> Any:
+    """A container like this one, with other members."""
     if kind is dict:
-        return {key: _resolved(member, allow_failure_around) for key, member in value.items()}
-    if isinstance(value, tuple) and hasattr(kind, "_fields"):  # a named tuple takes its members one by one
-        return kind(*(_resolved(member, allow_failure_around) for member in cast("tuple[Any, ...]", value)))
+        return {key: take(member) for key, member in value.items()}
     if kind in _COLLECTIONS:
-        return kind(_resolved(member, allow_failure_around) for member in value)
+        return cast(Any, kind(map(take, value)))
+    if issubclass(kind, tuple):  # a named tuple takes its members one by one
+        return cast(Any, kind(*map(take, value)))
     twin = copy.copy(value)
     for field in dataclasses.fields(value):
-        object.__setattr__(twin, field.name, _resolved(getattr(value, field.name), allow_failure_around))
+        object.__setattr__(twin, field.name, take(getattr(value, field.name)))
     return twin
 
 
@@ -176,18 +183,20 @@ _COLLECTIONS = (list, tuple, set, frozenset)
 
 def _members(value: Any) -> tuple[list[Any], bool]:
     """What is to be looked at inside a value, and whether failures there are excused."""
-    kind: Any = type(value)
-    if kind in _COLLECTIONS or (isinstance(value, tuple) and hasattr(kind, "_fields")):
+    kind: Any = type(value)  # pyright: ignore[reportUnknownVariableType]
+    if kind in _COLLECTIONS or _is_named_tuple(kind):
         return [member for member in value if type(member) not in _ATOMS], False
     if kind is dict:
         return [member for member in value.values() if type(member) not in _ATOMS], False
-    if isinstance(value, quote):
-        return [], False
-    if isinstance(value, Annotation):
-        return [cast("Annotation[Any]", value).value], isinstance(value, allow_failure)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return [getattr(value, field.name) for field in dataclasses.fields(value) if hasattr(value, field.name)], False
+    if issubclass(kind, Annotation):
+        return ([] if kind is quote else [value.value]), kind is allow_failure
+    if dataclasses.is_dataclass(kind):
+        return [getattr(value, field.name) for field in dataclasses.fields(kind) if hasattr(value, field.name)], False
     return [], False
+
+
+def _is_named_tuple(kind: type) -> bool:
+    return issubclass(kind, tuple) and hasattr(kind, "_fields")  # pyright: ignore[reportUnknownArgumentType]
 
 
 def _has_annotation(value: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, cast
 
 from tidemill.futures import TaskRunFuture
@@ -32,14 +33,14 @@ def states_for_futures(value: Any) -> Any:
     if isinstance(value, TaskRunFuture):
         return cast("TaskRunFuture[Any]", value).state
     if isinstance(value, dict):
-        members = cast("dict[Any, Any]", value)
-        if members and all(isinstance(member, TaskRunFuture | State) for member in members.values()):
-            return {key: states_for_futures(member) for key, member in members.items()}
-    elif isinstance(value, list | tuple | set | frozenset) and value:
-        sequence = cast("list[Any]", value)
-        if all(isinstance(member, TaskRunFuture | State) for member in sequence):
-            kind: Any = list if isinstance(value, list) else type(value)  # pyright: ignore[reportUnknownVariableType]
-            return kind(states_for_futures(member) for member in sequence)
+        named = cast("dict[Any, Any]", value)
+        if named and all(isinstance(member, TaskRunFuture | State) for member in named.values()):
+            return {key: states_for_futures(member) for key, member in named.items()}
+    for kind in (list, tuple, set, frozenset):
+        if isinstance(value, kind):
+            members = list(cast("Iterable[Any]", value))
+            if members and all(isinstance(member, TaskRunFuture | State) for member in members):
+                return cast(Any, kind(map(states_for_futures, members)))
     return cast(Any, value)
 
 

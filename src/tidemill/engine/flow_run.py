@@ -306,7 +306,7 @@ class FlowExecution:
     async def _call(self) -> Any:
         flow = self.flow
         args, kwargs = flow.signature.arguments(self.context.parameters, self._receiver)
-        function = flow.function if flow.isolation is None else function_in_child(flow, self.context)
+        function = flow.function if flow.isolation is None else function_in_child(self.io, flow, self.context)
         with self._stop:
             if flow.timeout_seconds is None:
                 return await self.io.call(function, args, kwargs)
@@ -400,20 +400,20 @@ class FlowExecution:
     async def _end_cancelled(self) -> None:
         """Records that somebody cancelled the run, and lets the hooks run."""
         message = "The run was cancelled."
-        self._stop_submitted(message)
+        await self._stop_submitted(message)
         state = Cancelled(message=message)
         if await self._propose_final(state):
             self.error = CancelledRun(f"Flow run {self.context.name!r} was cancelled.")
 
-    def _stop_submitted(self, reason: str) -> None:
+    async def _stop_submitted(self, reason: str) -> None:
         if self.context.submissions is not None and self.context.pid == os.getpid():
-            self.context.submissions.stop(reason)
+            await self.context.submissions.stop(self.io, reason)
 
     async def _crash(self, error: BaseException) -> None:
         """Records that the run ended from outside (or that the engine itself failed), and lets the hooks run."""
         if self.state is not None or self.context.pid != os.getpid():
             return
-        self._stop_submitted("The flow run around it was interrupted.")
+        await self._stop_submitted("The flow run around it was interrupted.")
         log, message = self.context.log, crash_message(error)
         log.error(f"Crash detected! {message}")
         self.error = error

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from tidemill import serializers
+from tidemill.colour import IO, AsyncIO, BlockingIO, run_here
 from tidemill.engine.context import FlowRunContext
 from tidemill.engine.definitions import FlowDefinition
 from tidemill.engine.final_state import states_for_futures
@@ -30,9 +31,9 @@ async def execute(execution: TaskExecution) -> None:
     if not execution.is_isolated:
         await execution.work()
         return
-    child = _Borrowed()
+    io, child = execution.io, _Borrowed()
     try:
-        await execution.io.in_thread(lambda: execute_elsewhere(execution, child.call, child.kill))
+        await io.in_thread(lambda: execute_elsewhere(execution, child.call, child.kill))
     except BaseException as error:  # nobody waits any more: a time limit around it, a cancellation, Ctrl-C
         child.kill()
         if not execution.has_ended:
@@ -56,7 +57,7 @@ class FlowAnswer(msgspec.Struct):
     children: list[State[Any]]
 
 
-def function_in_child(flow: FlowDefinition, context: FlowRunContext) -> Callable[..., Any]:
+def function_in_child(io: IO, flow: FlowDefinition, context: FlowRunContext) -> Callable[..., Any]:
     """The function of a flow, executed in a child process: whatever interrupts the caller kills that.
 
     For an async flow, a coroutine function.
@@ -66,11 +67,9 @@ def function_in_child(flow: FlowDefinition, context: FlowRunContext) -> Callable
         return _call(_Borrowed(), flow, context, args, kwargs)
 
     async def call_async(*args: Any, **kwargs: Any) -> Any:
-        import asyncio
-
         child = _Borrowed()
         try:
-            return await asyncio.to_thread(_call, child, flow, context, args, kwargs)
+            return await io.in_thread(lambda: _call(child, flow, context, args, kwargs))
         except BaseException:
             child.kill()
             raise
@@ -93,11 +92,8 @@ def _execute_flow_call(package: FlowCall) -> bytes:
     """What the child does."""
     flow = package.flow
     with surrounded_by(package.surroundings) as flow_run:
-        value = flow.function(*package.args, **package.kwargs)
-        if flow.is_async:
-            import asyncio
-
-            value = asyncio.run(_awaited(value))
+        io = AsyncIO() if flow.is_async else BlockingIO()
+        value = run_here(io, io.call(flow.function, package.args, package.kwargs))
         wait_for_submitted(flow_run)
         answer = FlowAnswer(states_for_futures(value), states_to_send(flow_run))
     try:
@@ -106,10 +102,6 @@ def _execute_flow_call(package: FlowCall) -> bytes:
         raise SerializationError(
             f"What flow {flow.name!r} returned cannot be brought back from its process: {error}."
         ) from error
-
-
-async def _awaited(value: Any) -> Any:
-    return await value
 
 
 class _Borrowed:

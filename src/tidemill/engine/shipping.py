@@ -16,18 +16,18 @@ import msgspec
 from tidemill import logs, serializers
 from tidemill import settings as settings_module
 from tidemill.client import connect
-from tidemill.colour import AsyncIO, BlockingIO, run_blocking
+from tidemill.colour import AsyncIO, BlockingIO, run_blocking, run_here
 from tidemill.engine.context import FlowRunContext, current_tags, running, tags
 from tidemill.engine.definitions import TaskDefinition
 from tidemill.engine.earlier import EarlierRuns
 from tidemill.engine.failures import message_of
 from tidemill.engine.stand_in import FlowRunFacts, context_from, facts_of
 from tidemill.engine.task_run import TaskExecution
-from tidemill.exceptions import SerializationError, TidemillError
+from tidemill.exceptions import SerializationError
 from tidemill.interrupts import Stopped
 from tidemill.records import TaskRunEntry
 from tidemill.results import load
-from tidemill.runners.child_errors import ChildDied
+from tidemill.runners.child_errors import ChildDied, RaisedInChild
 from tidemill.states import ResultReference, State
 
 Call = Callable[[bytes], bytes]
@@ -61,11 +61,12 @@ class Package(msgspec.Struct):
 
 class Answer(msgspec.Struct):
     """What came of it: the run as it was recorded last; the value, or the exception, unless it is kept with the run; the
-    states of the runs made inside it."""
+    states of the runs made inside it; why the value cannot be brought back."""
 
     entry: TaskRunEntry
     outcome: Any
     children: list[State[Any]]
+    problem: str | None = None
 
 
 def execute_elsewhere(execution: TaskExecution, call: Call, stop: Callable[[], None] | None = None) -> None:
@@ -77,18 +78,22 @@ def execute_elsewhere(execution: TaskExecution, call: Call, stop: Callable[[], N
     """
     while True:
         try:
-            package = _packed(execution)
-            with _killing_late(execution, stop):
-                answer = call(package)
+            answer = _answer(execution, call, stop)
         except ChildDied as error:
-            if not _goes_on_after(execution, error):
-                return
-        except (SerializationError, TidemillError) as error:
+            if _goes_on_after(execution, error):
+                continue
+            return
+        except (SerializationError, RaisedInChild) as error:
             execution.end_failed(_named(error, execution))
             return
-        else:
-            _take_back(execution, serializers.load("pickle", answer))
-            return
+        _take_back(execution, answer)
+        return
+
+
+def _answer(execution: TaskExecution, call: Call, stop: Callable[[], None] | None) -> Answer:
+    package = _packed(execution)
+    with _killing_late(execution, stop):
+        return serializers.load("pickle", call(package))
 
 
 def surroundings_of(flow_run: FlowRunContext | None) -> Surroundings:
@@ -129,8 +134,8 @@ def execute_packed(package: Package) -> bytes:
     try:
         return serializers.dump_by_value(answer)
     except SerializationError as error:
-        problem = SerializationError(f"The value of task run {entry.name!r} cannot be brought back from its process: {error}.")
-        return serializers.dump_by_value(Answer(entry, problem, children))
+        problem = f"The value of task run {entry.name!r} cannot be brought back from its process: {error}."
+        return serializers.dump_by_value(Answer(entry, None, children, problem))
 
 
 def wait_for_submitted(flow_run: FlowRunContext | None) -> None:
@@ -144,12 +149,7 @@ def wait_for_submitted(flow_run: FlowRunContext | None) -> None:
 
 def _execute(execution: TaskExecution) -> None:
     try:
-        if execution.task.is_async:
-            import asyncio
-
-            asyncio.run(_to_the_end(execution))
-        else:
-            run_blocking(_to_the_end(execution))
+        run_here(execution.io, _to_the_end(execution))
     except BaseException as error:
         if not execution.has_ended or error is not execution.error:
             raise
@@ -204,6 +204,8 @@ def _take_back(execution: TaskExecution, answer: Answer) -> None:
     execution.take_back(answer.entry, outcome)
     if execution.flow_run is not None:
         execution.flow_run.children.extend(answer.children)
+    if answer.problem is not None:
+        raise SerializationError(answer.problem)
 
 
 def _goes_on_after(execution: TaskExecution, error: ChildDied) -> bool:
@@ -246,8 +248,8 @@ def _killing_late(execution: TaskExecution, stop: Callable[[], None] | None) -> 
 def _named(error: Exception, execution: TaskExecution) -> Exception:
     if isinstance(error, SerializationError):
         return SerializationError(
-            f"Task run {execution.entry.name!r} cannot execute in another process: {message_of(error)} Pass what can be pickled, "
-            "or run this task on threads."
+            f"Task run {execution.entry.name!r} cannot execute in another process: {message_of(error)}. Pass what can be "
+            "pickled, or run this task on threads."
         )
     return error
 

@@ -12,9 +12,9 @@ from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any
 
 from tidemill.client import connect
-from tidemill.colour import AsyncIO, BlockingIO, run_blocking, running_loop
+from tidemill.colour import IO, AsyncIO, BlockingIO, run_here, running_loop
 from tidemill.engine import isolation
-from tidemill.engine.context import ALONE, enclosing_flow_run
+from tidemill.engine.context import ALONE, Submitted, TaskRunContext, current_run, enclosing_flow_run
 from tidemill.engine.definitions import TaskDefinition
 from tidemill.engine.dependencies import Upstream, failed_upstream, resolved, why_not_ready
 from tidemill.engine.shipping import execute_elsewhere
@@ -129,13 +129,13 @@ class Submission:
     def _execute(self) -> bool:
         if not self._can_start():
             return True
-        _work_here(self.execution)
+        run_here(self.execution.io, isolation.execute(self.execution))
         return self._to_be_settled()
 
     def _to_be_settled(self) -> bool:
         if not self.execution.waits_for_hooks:
             return True
-        _finish_here(self.execution)
+        run_here(self.execution.io, self.execution.conclude())
         self.finish()
         return False
 
@@ -154,7 +154,7 @@ class Submission:
             return False
         failed = failed_upstream(self.upstream)
         if failed:
-            execution.not_ready(why_not_ready(failed))
+            execution.not_ready(*why_not_ready(failed))
             return False
         self.take_inputs()
         return True
@@ -219,10 +219,12 @@ class Submission:
         self.finish()
 
     def interrupt(self) -> None:
-        """Raises `Stopped` in the thread that executes it."""
-        thread = self._thread
+        """Raises `Stopped` in the thread that executes it, or cancels it on its event loop."""
+        thread, task = self._thread, self.loop_task
         if thread is not None:
             stop_thread(thread, lambda: self._thread == thread)
+        elif task is not None and self.loop is running_loop():
+            task.cancel()
 
 
 class Submissions:
@@ -261,7 +263,8 @@ class Submissions:
         future = submission.future
         self._outstanding[id(submission)] = submission
         execution.announce("Submitted task run {!r} for execution.")
-        execution.enter_pending()
+        if execution.is_identified or not execution.continues_earlier:
+            execution.enter_pending()
         if submission.upstream:
             submission.wait_for_upstream()
         else:
@@ -299,7 +302,7 @@ class Submissions:
         """Begins nothing any more: what has not started ends as Cancelled."""
         self.ending = reason
 
-    def stop(self, reason: str) -> None:
+    async def stop(self, io: IO, reason: str) -> None:
         """Ends everything as soon as can be: what is executing is interrupted, and given up if it does not end."""
         self.ending = reason
         self.runner.kill()
@@ -307,7 +310,7 @@ class Submissions:
             submission.interrupt()
         deadline = time.monotonic() + _GRACE_SECONDS
         for future in self.outstanding():
-            future.wait(max(0.0, deadline - time.monotonic()))
+            await io.until(future, max(0.0, deadline - time.monotonic()))
         for submission in list(self._outstanding.values()):
             submission.abandon(Stopped(reason))
         self.close()
@@ -332,32 +335,14 @@ class Submissions:
         submission.loop_task = submission.loop.create_task(submission.run_on_loop(), context=submission.context)
 
     def _put_after_previous(self, submission: Submission) -> None:
+        if isinstance(current_run(), TaskRunContext):
+            return  # a task that submits another may wait for it
         previous, self._previous = self._previous, submission.future
         if previous is not None and not previous.done():
             submission.upstream = [*submission.upstream, Upstream(previous, may_fail=True)]
 
 
-def _work_here(execution: TaskExecution) -> None:
-    """Executes a task in this thread; an async one on an event loop of its own."""
-    if not execution.task.is_async:
-        run_blocking(isolation.execute(execution))
-        return
-    import asyncio
-
-    with asyncio.Runner() as runner:
-        runner.run(isolation.execute(execution))
-
-
-def _finish_here(execution: TaskExecution) -> None:
-    if not execution.task.is_async:
-        run_blocking(execution.conclude())
-        return
-    import asyncio
-
-    asyncio.run(execution.conclude())
-
-
-def submissions_here() -> Submissions:
+def submissions_here() -> Submitted:
     """Where a task submitted here goes: the flow run around, or where there is none a pool of the process's own."""
     place = enclosing_flow_run() or ALONE
     if place.submissions is None:

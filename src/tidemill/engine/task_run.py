@@ -27,7 +27,7 @@ from tidemill.engine.final_state import state_from_return
 from tidemill.engine.generators import exhausted
 from tidemill.engine.hooks import OPTION_OF_TYPE, call_hooks
 from tidemill.engine.prints import capture_prints
-from tidemill.exceptions import MissingResult, SerializationError, TaskRunTimeoutError
+from tidemill.exceptions import MissingResult, TaskRunTimeoutError, UnfinishedRun
 from tidemill.ids import new_id
 from tidemill.interrupts import Stopped
 from tidemill.logs import engine_log, task_run_log
@@ -123,8 +123,8 @@ class TaskExecution:
         self.is_reused = False  # whether an earlier attempt has finished it
         self._timed_out: TaskRunTimeoutError | None = None  # set when this run's own limit has passed
         self._given = parameters
-        self._args = args
-        self._kwargs = kwargs
+        self._args: tuple[Any, ...] = args
+        self._kwargs: dict[str, Any] = kwargs
 
     def _create(self, parameters: dict[str, Any]) -> None:
         task = self.task
@@ -217,16 +217,13 @@ class TaskExecution:
     def take_back(self, entry: TaskRunEntry, outcome: Any) -> None:
         """Takes on the end that another process has brought the run to, made durable and told."""
         self.take_over(entry)
-        completed = entry.progress.type is COMPLETED
-        if completed:
-            self.value = outcome
-        else:
+        if entry.progress.type is not COMPLETED:
             self.error = outcome if isinstance(outcome, BaseException) else None
+        else:
+            self.value = outcome
+            if self.flow_run is not None:
+                self.flow_run.tracked.add(outcome, entry.id)
         self.state = state = self.state_now(outcome)
-        if completed and isinstance(outcome, SerializationError) and entry.result is None:
-            self.value, self.error = None, outcome  # it completed, but its value cannot come back
-        elif completed and self.flow_run is not None:
-            self.flow_run.tracked.add(outcome, entry.id)
         if entry.details is not None:
             state.state_details.error = entry.details.error
         self._concluded = self._hooks_called = True
@@ -306,6 +303,11 @@ class TaskExecution:
     def is_outermost(self) -> bool:
         """Whether the task was called outside any run."""
         return self._context.around is None
+
+    @property
+    def continues_earlier(self) -> bool:
+        """Whether it may turn out to be a run of an earlier attempt, once its inputs are known."""
+        return self.flow_run is not None and self.flow_run.earlier is not None
 
     @property
     def has_ended(self) -> bool:
@@ -471,8 +473,10 @@ class TaskExecution:
         """Enters Completed without a value."""
         self._end(COMPLETED, None, None, None)
 
-    def not_ready(self, reason: str) -> None:
+    def not_ready(self, reason: str, cause: BaseException) -> None:
         """Stays Pending for good, since something that it needs has failed."""
+        self.error = UnfinishedRun(f"Task run {self.entry.name!r} never started: {reason}")
+        self.error.__cause__ = cause
         self._end(PENDING, "NotReady", reason, None)
 
     def abandon(self, error: BaseException) -> None:

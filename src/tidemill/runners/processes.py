@@ -63,7 +63,11 @@ class ProcessPoolTaskRunner(TaskRunner):
                 self._busy.discard(child)
                 self._children.give_back(child)
 
-        return work.execute_elsewhere(call, lambda: taken[0].kill())
+        def stop() -> None:
+            for child in taken:
+                child.kill()
+
+        return work.execute_elsewhere(call, stop)
 
     def __repr__(self) -> str:
         return f"ProcessPoolTaskRunner(max_workers={self.max_workers})"

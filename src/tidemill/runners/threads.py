@@ -143,24 +143,27 @@ class ThreadPool:
                     self._ended.append(work)
                 del work
         finally:
-            with self._counting:
-                self._workers -= 1
+            self.settle_ended()
 
     def _next(self) -> Work | None:
+        if self._workers - self._blocked > self._limit:  # others have come back from waiting
+            with self._counting:
+                if self._workers - self._blocked > self._limit:
+                    self._workers -= 1
+                    return None
         try:
             return self._queue.get_nowait()
         except Empty:
             pass
         self.settle_ended()
         with self._counting:
-            if self._closed or self._workers - self._blocked > self._limit:
-                return None
             self._idle += 1
-        try:
-            return self._queue.get()
-        finally:
-            with self._counting:
-                self._idle -= 1
+        work = None if self._closed else self._queue.get()
+        with self._counting:
+            self._idle -= 1
+            if work is None:
+                self._workers -= 1
+        return work
 
     def _ring(self) -> None:
         if self._attendant is None:

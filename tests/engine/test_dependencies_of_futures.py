@@ -1,0 +1,209 @@
+"""Futures in arguments: where they are found, what is put in their place, and what is recorded of where it came from."""
+
+import collections
+import dataclasses
+import types
+import typing
+
+import pytest
+
+from tidemill import allow_failure, flow, quote, task, unmapped
+
+
+@pytest.fixture
+def make():
+    """Two tasks: one gives what it is told, one takes anything."""
+
+    @task
+    def give(value):
+        return value
+
+    @task
+    def take(x=None, y=None):
+        return x
+
+    return give, take
+
+
+def run_of(recorded, name):
+    (run,) = (run for run in recorded.task_runs() if run["name"].startswith(f"{name}-"))
+    return run
+
+
+def sources(run, parameter):
+    return [(source["input_type"], source["id"]) for source in run["task_inputs"][parameter]]
+
+
+def taken(make, wrap, value=7):
+    """What a task takes that is given a future inside of something, and what the flow passed."""
+    give, take = make
+
+    @flow
+    def parent():
+        passed = wrap(give.submit(value))
+        return [take.submit(passed).result(), passed]
+
+    return parent()
+
+
+class Pair(typing.NamedTuple):
+    left: object
+    right: object
+
+
+@dataclasses.dataclass
+class Base:
+    held: object
+    derived: object = dataclasses.field(init=False, default=1)
+
+    def __post_init__(self):
+        self.derived = "made by __post_init__"
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen:
+    held: object
+
+
+@dataclasses.dataclass(slots=True, kw_only=True)
+class Slotted:
+    held: object
+
+
+class TestWhereTheyAreFound:
+    @pytest.mark.parametrize("kind", [list, tuple, set, frozenset])
+    def test_collections_keep_their_kind(self, make, kind):
+        value, passed = taken(make, lambda future: kind([future]))
+        assert value == kind([7])
+        assert type(value) is kind
+        assert type(next(iter(passed))).__name__ == "TaskRunFuture"
+
+    def test_values_of_a_dict(self, make):
+        value, _ = taken(make, lambda future: {"a": future, 2: [future], None: 1})
+        assert value == {"a": 7, 2: [7], None: 1}
+        assert list(value) == ["a", 2, None]
+
+    def test_a_named_tuple(self, make):
+        value, _ = taken(make, lambda future: Pair(future, [future]))
+        assert value == Pair(7, [7])
+        assert type(value) is Pair
+
+    def test_a_dataclass_keeps_what_it_computed(self, make):
+        value, passed = taken(make, Base)
+        assert (type(value), value.held, value.derived) == (Base, 7, "made by __post_init__")
+        assert value is not passed
+        assert passed.held is not value.held
+
+    @pytest.mark.parametrize("kind", [Frozen, lambda future: Slotted(held=future)], ids=["frozen", "slots"])
+    def test_dataclasses_of_other_kinds(self, make, kind):
+        value, _ = taken(make, kind)
+        assert value.held == 7
+
+    def test_deep_inside(self, make):
+        def wrap(future):
+            value = future
+            for _ in range(200):
+                value = [value]
+            return value
+
+        value, _ = taken(make, wrap)
+        for _ in range(200):
+            (value,) = value
+        assert value == 7
+
+    def test_annotations_nest(self, make):
+        value, _ = taken(make, lambda future: allow_failure([allow_failure(future), unmapped(future)]))
+        assert value == [7, 7]
+
+    @pytest.mark.parametrize(
+        "wrap",
+        [
+            lambda future: types.SimpleNamespace(held=future),
+            lambda future: collections.deque([future]),
+            lambda future: quote([future]),
+            lambda future: (each for each in [future]),
+        ],
+        ids=["object", "deque", "quote", "generator"],
+    )
+    def test_elsewhere_they_stay_futures(self, make, wrap):
+        value, _ = taken(make, wrap)
+        inner = value.held if isinstance(value, types.SimpleNamespace) else next(iter(value))
+        assert type(inner).__name__ == "TaskRunFuture"
+
+    def test_what_holds_no_future_is_passed_as_it_is(self, make):
+        give, take = make
+        value = [1, {"a": Base(2)}]
+
+        @flow
+        def parent():
+            return [take.submit(value).result() is value, take.submit(value, y=give.submit(1)).result() is value]
+
+        assert parent() == [True, True]
+
+    def test_a_list_that_holds_itself(self, make):
+        give, take = make
+
+        @flow
+        def parent():
+            circle = [1]
+            circle.append(circle)
+            value = take.submit(circle, y=give.submit(1)).result()
+            return [value is circle]
+
+        assert parent() == [True]
+
+    def test_a_value_that_is_a_future_of_another_flow_is_left(self, make):
+        """A task may return a future; it is then a value like any other."""
+        give, _ = make
+        kept = []
+
+        @task
+        def hand_out():
+            return quote(kept[0]).value
+
+        @flow
+        def parent():
+            kept.append(give.submit(1))
+            return [hand_out.submit().result() is kept[0]]
+
+        assert parent() == [True]
+
+
+class TestWhatIsRecorded:
+    def test_each_argument_leads_back_to_its_run(self, recorded, make):
+        give, take = make
+
+        @flow
+        def parent():
+            take.submit(give.submit(5), y=3)
+
+        parent()
+        taking = run_of(recorded, "take")
+        assert sources(taking, "x") == [("task_run", run_of(recorded, "give")["id"])]
+        assert taking["task_inputs"]["y"] == []
+
+    @pytest.mark.parametrize(
+        "wrap",
+        [lambda f: [f, 1], lambda f: {"a": (f,)}, allow_failure, lambda f: allow_failure([f])],
+        ids=["list", "nested", "allow_failure", "allow_failure around a list"],
+    )
+    def test_wherever_it_is(self, recorded, make, wrap):
+        give, take = make
+
+        @flow
+        def parent():
+            take.submit(wrap(give.submit(5)))
+
+        parent()
+        assert sources(run_of(recorded, "take"), "x") == [("task_run", run_of(recorded, "give")["id"])]
+
+    def test_the_value_that_came_from_a_future_leads_back_when_passed_on(self, recorded, make):
+        give, take = make
+
+        @flow
+        def parent():
+            value = give.submit({"a": [1]}).result()
+            take(value)
+
+        parent()
+        assert sources(run_of(recorded, "take"), "x") == [("task_run", run_of(recorded, "give")["id"])]

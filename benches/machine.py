@@ -11,6 +11,7 @@ from sides import Side
 
 _VERSIONS = {
     "tidemill": "import apsw, tidemill; print(tidemill.__version__, 'on SQLite', apsw.sqlite_lib_version())",
+    "dbos": "import sqlite3, importlib.metadata as m; print(m.version('dbos'), 'on SQLite', sqlite3.sqlite_version)",
     "prefect": "import prefect, sqlite3; print(prefect.__version__, 'on SQLite', sqlite3.sqlite_version)",
 }
 

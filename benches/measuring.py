@@ -41,10 +41,12 @@ class Probe:
     Args:
         count: how many of whatever the workload repeats, for us.
         peer_count: the same for the peer; None if it is not asked.
+        dbos_count: the same for DBOS.
+        module: what the workload imports, where it is not the side's own: `bare` and `nothing` measure what lies under us.
         settings: environment variables of ours.
         words: what else the workload is told on its command line, after the count.
         used_home: whether another process has run a flow in the home before.
-        recorded: the query that counts what has to be in the database, `count` of it.
+        recorded: the query that counts what has to be in the database, `count` of it and `also_recorded` more.
         times: how often in each repeat; the median counts.
     """
 
@@ -52,15 +54,24 @@ class Probe:
     workload: str
     count: int | None = None
     peer_count: int | None = None
+    dbos_count: int | None = None
+    module: str | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
     words: tuple[object, ...] = ()
     used_home: bool = False
     recorded: str | None = None
+    also_recorded: int = 0
     times: int = 1
     peer_times: int = 1
 
     def count_for(self, side: Side) -> int | None:
-        return self.count if side.module == "tidemill" else self.peer_count
+        return {"tidemill": self.count, "dbos": self.dbos_count}.get(side.module, self.peer_count)
+
+    def asks(self, side: Side) -> bool:
+        """Whether a side takes part."""
+        if side.module == "dbos":
+            return self.dbos_count is not None
+        return self.count is None or self.count_for(side) is not None
 
     def times_for(self, side: Side) -> int:
         return self.times if side.module == "tidemill" else self.peer_times
@@ -96,7 +107,7 @@ def _one(probe: Probe, side: Side, folder: Path) -> Reading:
 
 
 def _arguments(probe: Probe, side: Side) -> list[object]:
-    module = "nothing" if probe.name == "bare" else side.module
+    module = probe.module or side.module
     count = probe.count_for(side)
     return [module] if count is None else [module, count, *probe.words]
 
@@ -136,7 +147,7 @@ def _kept(probe: Probe, side: Side, home: Path) -> dict[str, int]:
     """What the home holds: its bytes, and the rows that the probe counts."""
     keeper = side.keeper(home)
     kept = {"disk_bytes": sum(map(_size, keeper.rglob("*")))}
-    if probe.recorded is not None:
+    if probe.recorded is not None and side.database:
         kept["recorded"] = _rows(keeper / side.database, probe.recorded)
     return kept
 
@@ -159,5 +170,6 @@ def _check(probe: Probe, side: Side, reading: Reading) -> None:
     """Speed without the record would be no feat: ours has to be complete. The peer's is only counted."""
     if probe.recorded is None or side.module != "tidemill":
         return
-    if reading["recorded"] != probe.count:
-        raise MeasurementFailed(f"{probe.name}: {reading['recorded']} of {probe.count} are recorded.")
+    expected = (probe.count or 0) + probe.also_recorded
+    if reading["recorded"] != expected:
+        raise MeasurementFailed(f"{probe.name}: {reading['recorded']} of {expected} are recorded.")

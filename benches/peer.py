@@ -1,4 +1,4 @@
-"""The peer: Prefect 3.9.1, in a virtual environment of its own and, on request, with a server of its own."""
+"""The peers: Prefect 3.9.1, in a virtual environment of its own and, on request, with a server of its own; and DBOS."""
 
 from __future__ import annotations
 
@@ -54,6 +54,11 @@ def _pip(python: str, *what: str) -> None:
 
 def prefect(python: str) -> Side:
     return Side("Prefect", "prefect", python, "PREFECT_HOME", "prefect.db", _SETTINGS)
+
+
+def dbos(python: str) -> Side:
+    """Another peer, for one question only: how it continues a run whose process was killed. `pip install dbos` makes it."""
+    return Side("DBOS", "dbos", python, "DBOS_HOME", "", warm_up="resume.py")
 
 
 @contextmanager

@@ -5,7 +5,7 @@ To measure something new, write a workload, add a probe, and add a row that read
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -41,6 +41,7 @@ class Row:
         probes: the names of the probes it reads.
         higher_is_better: for rates.
         comparable: whether a ratio to the peer, which runs fewer tasks, means anything.
+        peer: the module of the side in the peer's column.
         details: readings of the last probe to show below the table, by the words that name them.
     """
 
@@ -52,6 +53,7 @@ class Row:
     floor: Floor | None = None
     higher_is_better: bool = False
     comparable: bool = True
+    peer: str = "prefect"
     details: tuple[tuple[str, str], ...] = ()
 
 
@@ -78,8 +80,28 @@ def _loop_probe(durability: str, count: int) -> Probe:
     return Probe(f"loop {durability} {count}", "task_loop.py", count, peer_count, settings, recorded=TASK_RUNS)
 
 
+_FAN_OUTS = ("submit", "map")
+_FAN_OUT_PEER_COUNTS = {1_000: 100, 10_000: 1_000, 100_000: 1_000}
+_POOLS = {"processes": "concurrent.futures", "dask": "distributed"}
+_WORK = {0: 1_000, 10: 500}  # how much a task computes, about its milliseconds, and how many tasks
+_WARM_UP_TASKS = 5
+
+
+def _fan_out_probe(way: str, count: int) -> Probe:
+    return Probe(f"{way} {count}", "fan_out.py", count, _FAN_OUT_PEER_COUNTS[count], words=(way,), recorded=TASK_RUNS)
+
+
+def _pool_probes(kind: str, amount: int) -> tuple[Probe, Probe]:
+    count, words = _WORK[amount], (kind, amount)
+    peer_count = 20 if kind == "processes" and not amount else None
+    return (
+        Probe(f"{kind} {amount}", "pool.py", count, peer_count, words=words, recorded=TASK_RUNS, also_recorded=_WARM_UP_TASKS),
+        Probe(f"bare {kind} {amount}", "pool.py", count, module="bare", words=words),
+    )
+
+
 PROBES = (
-    Probe("bare", "import_only.py", times=7, peer_times=3),
+    Probe("bare", "import_only.py", module="nothing", times=7, peer_times=3),
     Probe("import", "import_only.py", times=7, peer_times=3),
     Probe("hello empty", "hello.py", times=3),
     Probe("hello used", "hello.py", used_home=True, times=3),
@@ -89,6 +111,11 @@ PROBES = (
     Probe("async loop", "async_tasks.py", 10_000, 1_000, words=("loop",), recorded=TASK_RUNS),
     Probe("async gather", "async_tasks.py", 10_000, 1_000, words=("gather",), recorded=TASK_RUNS),
     Probe("log lines", "log_lines.py", 10_000, 10_000, recorded=LOG_LINES),
+    *(_fan_out_probe(way, count) for way in _FAN_OUTS for count in _FAN_OUT_PEER_COUNTS),
+    Probe("sleeps", "sleeps.py", 500, 500, recorded=TASK_RUNS),
+    *(probe for kind in _POOLS for amount in _WORK for probe in _pool_probes(kind, amount)),
+    Probe("resume", "resume.py", 10_000, 1_000, 10_000, recorded=TASK_RUNS, also_recorded=1),
+    Probe("cache hits", "cache_hits.py", 1_000, 1_000, recorded=TASK_RUNS, also_recorded=1),
 )
 """In the order in which they run. A probe that has no count takes none, and every side is asked."""
 
@@ -123,6 +150,68 @@ def _loop_rows(durability: str) -> tuple[Row, ...]:
 def _bytes_per_task(readings: Readings) -> float:
     loop, empty = readings["loop process 100000"], readings["hello empty"]
     return (loop["disk_bytes"] - empty["disk_bytes"]) / loop["count"]
+
+
+def _fan_out_rows(way: str) -> Iterator[Row]:
+    for count in _FAN_OUT_PEER_COUNTS:
+        yield Row(
+            f"no-op tasks on threads, {way} of {count:,}",
+            "tasks/s",
+            _read(f"{way} {count}", "per_second"),
+            (f"{way} {count}",),
+            Budget(12_000, at_least=True) if count == 10_000 else None,
+            Floor("41,000", "engine skeleton on threads, grouped commits, until durable (section 1)"),
+            higher_is_better=True,
+            details=(("with start and end of the flow, tasks/s", "per_second_with_flow"), ("recorded", "recorded")),
+        )
+    short, long = f"{way} 1000", f"{way} 100000"
+    yield Row(
+        f"peak memory, {way} of 100,000 over 1,000",
+        "MiB",
+        _difference(long, short, "peak_mib"),
+        (short, long),
+        Budget(100),
+        comparable=False,
+        details=(("peak in all, MiB", "peak_mib"),),
+    )
+
+
+def _pool_rows(kind: str) -> Iterator[Row]:
+    def rate(readings: Readings) -> float:
+        return readings[f"{kind} 10"]["us_each"] / readings[f"bare {kind} 10"]["us_each"]
+
+    title = "tasks on 2 processes" if kind == "processes" else "tasks on Dask, 2 processes"
+    details = (("first result, workers' start included, ms", "first_ms"), ("recorded", "recorded"))
+    yield Row(f"no-op {title}", "µs", _read(f"{kind} 0", "us_each"), (f"{kind} 0",), details=details)
+    bare = (("first result, workers' start included, ms", "first_ms"),)
+    yield Row(
+        f"the same by {_POOLS[kind]} alone",
+        "µs",
+        _read(f"bare {kind} 0", "us_each"),
+        (f"bare {kind} 0",),
+        comparable=False,
+        details=bare,
+    )
+    yield Row(
+        f"{title} that compute for 10 ms, against {_POOLS[kind]} alone",
+        "x",
+        rate,
+        (f"bare {kind} 10", f"{kind} 10"),
+        comparable=False,
+    )
+
+
+def _resume_row(peer: str, name: str) -> Row:
+    return Row(
+        f"10,000 tasks finished, killed, continued: to the next task (beside {name})",
+        "ms",
+        _read("resume", "first_new_ms"),
+        ("resume",),
+        Budget(2_000),
+        comparable=peer == "dbos",
+        peer=peer,
+        details=(("from the start of the process, ms", "process_to_first_new_ms"), ("executed again", "executed")),
+    )
 
 
 ROWS = (
@@ -189,6 +278,23 @@ ROWS = (
         None,
         Floor("387", "history in the task's row, 1 index, no log lines (section 1)"),
         details=(("recorded", "recorded"),),
+    ),
+    *(row for way in _FAN_OUTS for row in _fan_out_rows(way)),
+    Row(
+        "500 sleeps of 0.1 s on 50 threads, against the ideal",
+        "x",
+        _read("sleeps", "over_ideal"),
+        ("sleeps",),
+        details=(("seconds", "seconds"), ("recorded", "recorded")),
+    ),
+    *(row for kind in _POOLS for row in _pool_rows(kind)),
+    *(_resume_row(peer, name) for peer, name in {"prefect": "Prefect's cache", "dbos": "DBOS"}.items()),
+    Row(
+        "a call whose result is in the cache",
+        "µs",
+        _read("cache hits", "us_each"),
+        ("cache hits",),
+        details=(("one that misses, µs", "us_miss"), ("recorded", "recorded")),
     ),
     Row(
         "peak memory, 100,000 tasks over 1,000",

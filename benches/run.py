@@ -32,6 +32,8 @@ def main() -> int:
         if options.peer:
             other = peer.prefect(options.peer)
             sides.append(stack.enter_context(peer.with_server(other, folder / "server")) if options.peer_server else other)
+        if options.dbos:
+            sides.append(peer.dbos(options.dbos))
         about = machine.describe(sides, folder)
         print("\n".join(about), file=sys.stderr)
         bench = Bench(sides, folder, chosen)
@@ -64,13 +66,13 @@ class Bench:
                 self.repeats[side.module].append({})
             for probe in self.probes.values():
                 for side in self._sides:
-                    if probe.count is None or probe.count_for(side) is not None:
+                    if probe.asks(side):
                         self._measure(probe, side, f"{number}/{repeats}")
 
     def _warm_up(self) -> None:
         """Compiles the modules of every side and brings them into the page cache."""
         for side in self._sides:
-            take(Probe("warm-up", "hello.py"), side, self._folder)
+            take(Probe("warm-up", side.warm_up, 1, 1, 1), side, self._folder)
 
     def _measure(self, probe: Probe, side: Side, which: str) -> None:
         start = time.monotonic()
@@ -89,6 +91,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--only", default="", metavar="TEXT", help="only the rows with TEXT in their title")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every value to FILE as well")
     parser.add_argument("--peer", metavar="PYTHON", help="measure the peer too, by the interpreter of its environment")
+    parser.add_argument("--dbos", metavar="PYTHON", help="measure DBOS too, where it has a row; the same")
     parser.add_argument("--peer-server", action="store_true", help="give the peer one server for all, not one a process")
     parser.add_argument("--make-peer", type=Path, metavar="DIR", help="only make an environment with the peer in DIR")
     parser.add_argument(

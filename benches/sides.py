@@ -22,8 +22,9 @@ class Side:
 
     Args:
         module: what the workloads import.
-        database: the name of the SQLite file in its home.
+        database: the name of the SQLite file in its home; empty where no rows are counted.
         settings: environment variables.
+        warm_up: the workload that brings its modules into the page cache.
         server_home: where a server that outlives the measurements keeps its database, if there is one.
     """
 
@@ -33,6 +34,7 @@ class Side:
     home_variable: str
     database: str
     settings: Mapping[str, str] = field(default_factory=dict)
+    warm_up: str = "hello.py"
     server_home: Path | None = None
 
     def command(self, workload: str, *args: object) -> list[str]:

@@ -58,10 +58,11 @@ def show(sides: Sequence[Side], repeats: dict[str, list[Readings]], probes: dict
     """The whole table as text."""
     ours, *others = sides
     cells = {side.module: [cell(row, side, repeats[side.module], probes) for row in chosen] for side in sides}
-    names = {"ours": ours.name, "peer": others[0].name if others else "peer"}
+    names = {"ours": ours.name, "peer": " or ".join(side.name for side in others) or "peer"}
     lines = [tuple(heading.format(**names) for heading in _HEADINGS)]
     for n, row in enumerate(chosen):
-        lines.append(_line(row, cells[ours.module][n], cells[others[0].module][n] if others else None))
+        beside = cells.get(row.peer)
+        lines.append(_line(row, cells[ours.module][n], beside[n] if beside else None))
     text = list(_aligned(lines))
     text += ["", "Floors, from floors.md:", *_floors(chosen)]
     for side in sides:

@@ -20,6 +20,16 @@ def count() -> int:
     return int(sys.argv[2])
 
 
+def task_runner(name: str) -> Any:
+    """A kind of task runner of the package under measurement."""
+    return getattr(import_module({"prefect": "prefect.task_runners"}.get(sys.argv[1], sys.argv[1])), name)
+
+
+def by_inputs() -> Any:
+    """The cache policy of the package under measurement whose key is the inputs."""
+    return import_module({"prefect": "prefect.cache_policies", "tidemill": "tidemill.caching"}[sys.argv[1]]).INPUTS
+
+
 def report(**figures: float) -> None:
     """Prints the figures, with the most memory that the process ever held and the moment at which its work ended."""
     figures["peak_mib"] = _peak_bytes() / 2**20

@@ -12,8 +12,8 @@ HARNESS = Path(__file__).parents[2] / "benches" / "crash_resume.py"
 
 @pytest.mark.slow
 @pytest.mark.program
-@pytest.mark.parametrize("runner", ["sequential", "threads"])
+@pytest.mark.parametrize("runner", ["sequential", "threads", "processes"])
 def test_a_flow_killed_at_random_moments_is_resumed_until_it_is_done(pytestconfig, tmp_path, runner):
-    options = ["--runner", runner, "--kills", str(pytestconfig.getoption("rounds")), "--by", "key", "--folder", str(tmp_path)]
+    options = ["--runner", runner, "--kills", str(pytestconfig.getoption("rounds")), "--folder", str(tmp_path)]
     done = subprocess.run([sys.executable, str(HARNESS), *options], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -185,6 +185,17 @@ class TestResume:
         assert [word for word in program.said if word != said] == ["check", "check"]
         assert said in program.said
 
+    def test_a_flow_of_a_module_that_a_script_imports(
+        self, program: Program, run_script: Any, cli: Cli, recorded: Recorded
+    ) -> None:
+        source = (START % KILL + PLAIN).replace("\netl(2)", "")
+        (program.folder / "imported.py").write_text(source)
+        run_script("import imported\nimported.etl(2)")
+        assert "imported.load" in {run["task_key"] for run in recorded.task_runs()}
+        program.mend()
+        cli("flow-run", "resume", "etl")
+        assert program.said == ["load-0", "load-1", "check", "check"]
+
     def test_one_that_is_at_work(self, start_script: Any, program: Program, tidemill: Cli, wait_until: Any) -> None:
         process = start_script(START % "input()" + PLAIN)
         wait_until(lambda: (program.folder / "said").exists() and "check" in program.said)
@@ -387,8 +398,9 @@ class TestSetState:
         assert answer.code == 1
         assert told in answer.err
 
-    def test_of_a_run_at_work(self, sleeper: Any, tidemill: Cli) -> None:
-        [napping] = tidemill("task-run", "ls", "--json").json
+    def test_of_a_run_at_work(self, sleeper: Any, tidemill: Cli, wait_until: Any, recorded: Recorded) -> None:
+        wait_until(recorded.task_runs)  # that it runs is written a moment after it has begun
+        napping = recorded.task_run()
         answer = tidemill("task-run", "set-state", napping["id"], "completed")
         assert answer.code == 1
         assert "at work" in answer.err

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+import sys
+from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, cast
 
 from tidemill.serializers import dump_pickle
@@ -91,6 +92,8 @@ def _parts(kind: Any, value: Any, around: tuple[int, ...]) -> list[bytes]:
             names = sorted(named)
             return [_digest([*names, *(named[name] for name in names)], around)]
         return sorted(_digest(key, around) + _digest(member, around) for key, member in named.items())
+    if isinstance(value, FunctionType) and not _is_found_by_name(value):
+        return _parts_of_function(value, around)
     if isinstance(value, _NAMED):
         return [dump_pickle(value)]
     try:
@@ -103,3 +106,33 @@ def _parts(kind: Any, value: Any, around: tuple[int, ...]) -> list[bytes]:
     state, *items = (*rest, None, None, None)[:3]
     members = [None if each is None else list(each) for each in items]
     return [_digest(part, around) for part in (make, arguments, state, *members)]
+
+
+def _is_found_by_name(function: FunctionType) -> bool:
+    found: Any = sys.modules.get(function.__module__)
+    for name in function.__qualname__.split("."):
+        found = getattr(found, name, None)
+    return found is function
+
+
+def _parts_of_function(function: FunctionType, around: tuple[int, ...]) -> list[bytes]:
+    """What a lambda or a nested function does, and with what; not where it stands."""
+    enclosed = [cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)]
+    held = (function.__defaults__, function.__kwdefaults__, enclosed)
+    return [_digest_of_code(function.__code__), *(_digest(part, around) for part in held)]
+
+
+def _is_filled(cell: CellType) -> bool:
+    try:
+        _ = cell.cell_contents
+    except ValueError:
+        return False
+    return True
+
+
+def _digest_of_code(code: CodeType) -> bytes:
+    digest = hashlib.sha256(code.co_code)
+    digest.update(repr((code.co_names, code.co_varnames, code.co_freevars)).encode(errors="surrogatepass"))
+    for constant in code.co_consts:
+        digest.update(_digest_of_code(constant) if isinstance(constant, CodeType) else _digest(constant, ()))
+    return digest.digest()

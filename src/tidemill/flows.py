@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable
+from os import PathLike
 from typing import Any, Concatenate, Generic, Literal, ParamSpec, Protocol, TypedDict, TypeVar, Unpack, cast, overload
 
 from tidemill.engine import calls, definitions
@@ -10,6 +11,7 @@ from tidemill.engine.definitions import FlowDefinition
 from tidemill.engine.hooks import Hook
 from tidemill.engine.retries import Delays
 from tidemill.runners.base import TaskRunner
+from tidemill.serializers import Serializer
 from tidemill.states import State
 
 P = ParamSpec("P")
@@ -42,6 +44,9 @@ class FlowOptions(TypedDict, total=False):
         log_prints: whether `print` goes to the run's log; default: as in the flow around, or the setting `log_prints`.
         isolation: "process" executes the function in a child process, which a time limit or a cancellation ends for certain,
             also inside C code; default: in this process.
+        persist_result, result_storage, result_serializer: as for a task; for the flow's own result, and for its tasks that do
+            not say otherwise.
+        result_storage_key: how the file of the flow's own result is called.
         on_running, on_completion, on_failure, on_crashed, on_cancellation: functions called with the flow, its run and
             the state when a run reaches that state.
     """
@@ -59,6 +64,10 @@ class FlowOptions(TypedDict, total=False):
     validate_parameters: bool
     log_prints: bool | None
     isolation: Literal["process"] | None
+    persist_result: bool | None
+    result_storage: str | PathLike[str] | None
+    result_serializer: str | Serializer | None
+    result_storage_key: str | Callable[[], str] | None
     on_running: Iterable[Hook] | None
     on_completion: Iterable[Hook] | None
     on_failure: Iterable[Hook] | None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, NoReturn, Protocol, 
 from tidemill.colour import running_loop
 from tidemill.exceptions import UnfinishedRun
 from tidemill.logs import root as logger
-from tidemill.states import State, error_of
+from tidemill.states import State, error_of, resolve
 
 if TYPE_CHECKING:
     import asyncio
@@ -193,7 +193,7 @@ class TaskRunFuture(Generic[R_co]):
             raise_it(self._problem)
         assert state is not None
         if state.is_completed():
-            return self._value
+            return resolve(self._value)
         error = self._value if isinstance(self._value, BaseException) else _error_of_unfinished(self._name, state)
         if raise_on_failure:
             raise_it(error)

@@ -72,6 +72,8 @@ class StateDetails(msgspec.Struct, kw_only=True, omit_defaults=True):
     scheduled_time: datetime | None = None
     cache_key: str | None = None
     cache_expiration: datetime | None = None
+    cache_ingredients: dict[str, str] | None = None
+    refresh_cache: bool | None = None
     retriable: bool | None = None
     transition_id: str | None = None
     error: ErrorSummary | None = None

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable
+from datetime import timedelta
+from os import PathLike
 from typing import Any, Concatenate, Generic, Literal, ParamSpec, Protocol, TypedDict, TypeVar, Unpack, cast, overload
 
+from tidemill.caching import CacheContext, CachePolicy
 from tidemill.engine import calls, definitions, mapping
 from tidemill.engine.definitions import TaskDefinition
 from tidemill.engine.hooks import Hook
 from tidemill.engine.retries import Delays, exponential_backoff
 from tidemill.futures import TaskRunFuture, TaskRunFutureList
 from tidemill.records import TaskRun
+from tidemill.serializers import Serializer
 from tidemill.states import State
 
 P = ParamSpec("P")
@@ -41,6 +45,19 @@ class TaskOptions(TypedDict, total=False):
         log_prints: whether `print` goes to the run's log; default: as in the flow.
         isolation: "process" executes the function in a child process, which a time limit or a cancellation ends for certain,
             also inside C code; default: in this process.
+        persist_result: False: results are not kept, so that a resumed run executes the task again; default: they are kept.
+        result_storage: a folder, or a URL that fsspec opens (`s3://bucket/folder`), for the results; default: small ones in the
+            database, larger ones in the folder of the setting `results_storage_path`.
+        result_serializer: `"pickle"`, `"json"`, `"compressed/pickle"`, `"compressed/json"`, or an object with `name`, `dumps`
+            and `loads`; default: JSON where it gives the value back exactly, else pickle.
+        result_storage_key: how a result's file is called: a template (`"report-{parameters[day]}.json"`), or a function without
+            arguments.
+        cache_policy: when the result of an earlier call may be used again, such as `INPUTS` or `INPUTS + TASK_SOURCE` (see
+            `tidemill.caching`); default: never.
+        cache_key_fn: a function of a `CacheContext` and the arguments by name that gives a key; wins over `cache_policy`.
+        cache_expiration: for how long a result may be used again: a timedelta, or seconds.
+        refresh_cache: execute the task also where there is a result, and keep the new one.
+        cache_result_in_memory: whether a future holds its value; if False it reads the kept result each time.
         on_running, on_completion, on_failure, on_crashed, on_cancellation: functions called with the task, its run and
             the state when a run reaches that state.
     """
@@ -57,6 +74,15 @@ class TaskOptions(TypedDict, total=False):
     timeout_seconds: float | None
     log_prints: bool | None
     isolation: Literal["process"] | None
+    persist_result: bool | None
+    result_storage: str | PathLike[str] | None
+    result_serializer: str | Serializer | None
+    result_storage_key: str | Callable[[], str] | None
+    cache_policy: CachePolicy | None
+    cache_key_fn: Callable[[CacheContext, dict[str, Any]], str | None] | None
+    cache_expiration: timedelta | float | None
+    refresh_cache: bool | None
+    cache_result_in_memory: bool
     on_running: Iterable[Hook] | None
     on_completion: Iterable[Hook] | None
     on_failure: Iterable[Hook] | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tidemill import settings as settings_module
+from tidemill.client.caching import CachedResult
 from tidemill.client.local import LocalClient, Started
 from tidemill.client.session import close_sessions, session_for
 from tidemill.colour import IO
@@ -31,4 +32,4 @@ def connect(io: IO) -> Client:
     return client
 
 
-__all__ = ["Client", "Started", "close_sessions", "connect"]
+__all__ = ["CachedResult", "Client", "Started", "close_sessions", "connect"]

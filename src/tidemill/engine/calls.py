@@ -31,10 +31,10 @@ def call_task(
     """Calls a task: gives its value or raises its exception; with `return_state`, gives its state. For an async task, a
     coroutine that does."""
     args = task.with_receiver(args)
-    parameters, _ = task.signature.bind(args, kwargs)
+    bound = task.signature.bind(args, kwargs)
     io = ASYNC if task.is_async else BLOCKING
     logs.set_up()
-    execution = TaskExecution(io, task, parameters, args, kwargs)
+    execution = TaskExecution(io, task, bound, args, kwargs)
     if wait_for is not None or may_hold_futures(args, kwargs):
         inputs = Inputs(args, kwargs, wait_for)
         if inputs.need_resolving or inputs.upstream:

@@ -20,6 +20,7 @@ from tidemill.futures import TaskRunFuture
 from tidemill.ids import new_id
 from tidemill.logs import RunLog, RunLogger, flow_run_log
 from tidemill.records import FlowRun, TaskRun, TaskRunEntry
+from tidemill.results import AS_USUAL, ResultOptions
 from tidemill.runners.base import TaskRunner
 from tidemill.states import State
 from tidemill.texts import storable
@@ -69,6 +70,7 @@ class FlowRunContext:
         "parameters",
         "parent",
         "pid",
+        "results",
         "submissions",
         "tags",
         "task_runner",
@@ -88,6 +90,7 @@ class FlowRunContext:
         log_prints: bool,
         describe: Callable[[], FlowRun],
         task_runner: TaskRunner | None = None,
+        results: ResultOptions = AS_USUAL,
     ) -> None:
         self.flow_name = flow_name
         self.flow_version = flow_version
@@ -104,6 +107,7 @@ class FlowRunContext:
         self.unkept_said: set[str] = set()
         self.submissions: Submitted | None = None
         self.task_runner: TaskRunner | None = task_runner or (parent.task_runner if parent is not None else None)
+        self.results = results if parent is None else results.within(parent.results)
         self.begin_attempt(1, None)
 
     def rename(self, name: str, id: str | None = None) -> None:

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Generic, TypeVar, cast
 import msgspec
 
 from tidemill import settings
+from tidemill.caching import CacheOptions, cache_options
 from tidemill.engine import pickling
 from tidemill.engine.hooks import OPTION_OF_TYPE, Hook
 from tidemill.engine.names import check_name
@@ -20,6 +21,7 @@ from tidemill.engine.parameters import Signature
 from tidemill.engine.retries import policy_of
 from tidemill.exceptions import DefinitionError, ReservedArgumentError
 from tidemill.records import RunPolicy
+from tidemill.results import result_options
 from tidemill.runners.base import TaskRunner
 from tidemill.texts import storable
 
@@ -28,6 +30,8 @@ T = TypeVar("T")
 
 _NO_RECEIVER = object()
 _LONGEST_TIMEOUT = 10 * 365 * 86_400.0  # system timers take no more than some decades
+_RESULT_OPTIONS = ("persist_result", "result_storage", "result_serializer", "result_storage_key")
+_CACHE_OPTIONS = ("cache_policy", "cache_key_fn", "cache_expiration", "refresh_cache")
 _RESERVED_PARAMETERS = frozenset({"return_state", "wait_for"})
 
 
@@ -75,6 +79,7 @@ class Definition:
         self.timeout_seconds = _timeout(options.get("timeout_seconds"))
         self.log_prints: bool | None = options.get("log_prints")
         self.isolation: str | None = options.get("isolation")
+        self.results = result_options(**{name: options.get(name) for name in _RESULT_OPTIONS})
         if self.isolation not in (None, "process"):
             raise DefinitionError(f"isolation of a {self.kind} is 'process' or None, not {self.isolation!r}.")
         self.hooks: dict[str, list[Hook]] = {
@@ -291,7 +296,17 @@ class TaskDefinition(Definition):
                 f"{self.function_name}() is a generator: what it has yielded cannot be taken back, so it takes neither retries "
                 "nor timeout_seconds."
             )
+        self.keeps_in_memory: bool = options.get("cache_result_in_memory", True)
+        self.caching = self._checked_caching()
         self.policy_json = msgspec.json.encode(self.policy).decode() if self.policy.retries else None
+
+    def _checked_caching(self) -> CacheOptions | None:
+        given = {name: value for name in _CACHE_OPTIONS if (value := self.options.get(name)) is not None}
+        if not given:
+            return None
+        if self.is_generator:
+            raise DefinitionError(f"{self.function_name}() is a generator, whose values cannot be cached. Return a list.")
+        return cache_options(**given, persist_result=self.options.get("persist_result"), function=self.function)
 
     def _checked_condition(self, condition: Any) -> Callable[..., Any] | None:
         if condition is None:

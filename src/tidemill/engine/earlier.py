@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable
 
+from tidemill.engine.inputs import NEVER_AGAIN, ONLY_AT_ITS_POSITION
 from tidemill.records import TaskRunEntry
 from tidemill.states import COMPLETED
 
@@ -38,6 +39,8 @@ class EarlierRuns:
 
     def take(self, task_key: str, position: str, input_hash: str) -> TaskRunEntry | None:
         """The run that this call continues, which then is used; None if there is none."""
+        if input_hash.startswith(NEVER_AGAIN):
+            return None
         with self._guard:
             entry = (
                 self._at(task_key, position, input_hash)
@@ -62,6 +65,8 @@ class EarlierRuns:
         return entry
 
     def _with_inputs(self, task_key: str, input_hash: str, *, finished: bool) -> TaskRunEntry | None:
+        if input_hash.startswith(ONLY_AT_ITS_POSITION):
+            return None
         entries = self._by_inputs.get((task_key, input_hash, finished))
         while entries:
             entry = entries.popleft()

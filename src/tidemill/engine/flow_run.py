@@ -112,8 +112,9 @@ class FlowExecution:
             log_prints=log_prints,
             describe=self.describe,
             task_runner=flow.task_runner,
+            results=flow.results,
         )
-        return ParentTaskRun(self.client, flow, parent, given), context
+        return ParentTaskRun(self.client, flow, parent, given, self._receiver), context
 
     async def run(self) -> None:
         """Executes the flow until it has ended; `state`, `value` and `error` then say how."""
@@ -202,7 +203,7 @@ class FlowExecution:
 
     def _idempotency_key(self) -> str | None:
         key = self.flow.idempotency_key
-        return names.from_template(key, self.context.parameters, "idempotency_key") if key is not None else None
+        return names.idempotency_key(key, self.context.parameters, self._receiver) if key is not None else None
 
     def _call_to_keep(self) -> tuple[str, bytes] | None:
         """The call's arguments as another process needs them to resume the run, where their JSON does not say all."""

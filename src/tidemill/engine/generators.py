@@ -85,19 +85,5 @@ async def drive_async(execution: TaskExecution, args: tuple[Any, ...], kwargs: d
     await execution.conclude()
 
 
-def exhausted(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function that gives the list of what a generator function yields; for one whose run nobody can iterate over."""
-
-    def listed(*args: Any, **kwargs: Any) -> Any:
-        generator = function(*args, **kwargs)
-        return _listed(generator) if hasattr(generator, "__anext__") else list(generator)
-
-    return listed
-
-
-async def _listed(generator: AsyncGenerator[Any, Any]) -> list[Any]:
-    return [item async for item in generator]
-
-
 def _call_with(method: Callable[[Any], Any], argument: Any) -> Callable[[], Any]:
     return lambda: method(argument)

@@ -124,27 +124,55 @@ def _no_inputs(names: tuple[str, ...]) -> str:
     return _encode({name: [] for name in names}).decode()
 
 
-def input_hash(parameters: dict[str, Any], tracked: TrackedResults) -> str:
+# How the hash of a call begins that is not told from every other call of the task by its inputs.
+ONLY_AT_ITS_POSITION = "~"
+NEVER_AGAIN = "?"
+
+
+def input_hash(parameters: dict[str, Any], tracked: TrackedResults, receiver: Any = None) -> str:
     """Tells the inputs of one call from those of another, also in a later process.
 
-    A small value is identified by itself, a larger one that another run gave by that run; one that cannot be serialized,
-    by its type.
+    A small value is identified by itself, a larger one that another run gave by that run. An object that cannot be serialized
+    is identified by its type and by what can be serialized in it: such a call is recognised only at its position. One that
+    takes an iterator, which says nothing of what it will give, is never recognised.
+
+    Args:
+        receiver: the instance or class, if the task is a method.
     """
-    if all(_is_small_atom(value) for value in parameters.values()):
+    if receiver is None and all(_is_small_atom(value) for value in parameters.values()):
         return fingerprint_of_atoms(parameters)
-    return fingerprint({name: _identity(value, tracked) for name, value in parameters.items()})
+    inputs = parameters if receiver is None else {**parameters, "": receiver}
+    identities = {name: _identity(value, tracked) for name, value in inputs.items()}
+    marks = {kind for kind, _ in identities.values()}
+    mark = next((mark for mark in (NEVER_AGAIN, ONLY_AT_ITS_POSITION) if mark in marks), "")
+    return mark + fingerprint({name: identity for name, (_, identity) in identities.items()})
 
 
-def _identity(value: Any, tracked: TrackedResults) -> Any:
+def _identity(value: Any, tracked: TrackedResults) -> tuple[str, Any]:
+    """How well a value is identified, and by what."""
     if _is_small_atom(value):
-        return value
+        return "", value
     source = tracked.source_of(value)
     if source is not None:
-        return ("result of", source)
+        return "", ("result of", source)
+    if hasattr(value, "__next__") or hasattr(value, "__anext__"):
+        return NEVER_AGAIN, "an iterator"
     try:
-        return ("value", fingerprint(value))
+        return "", ("value", fingerprint(value))
     except (SerializationError, RecursionError):
-        return ("a", f"{type(value).__module__}.{type(value).__qualname__}")
+        return ONLY_AT_ITS_POSITION, _what_is_known_of(value)
+
+
+def _what_is_known_of(value: Any) -> tuple[str, ...]:
+    kind: Any = type(value)
+    known = [f"{kind.__module__}.{kind.__qualname__}"]
+    attributes: dict[str, Any] = getattr(value, "__dict__", {})
+    for name, attribute in sorted(attributes.items()):
+        try:
+            known.append(f"{name} {fingerprint(attribute)}")
+        except (SerializationError, RecursionError):
+            known.append(f"{name} {type(attribute).__qualname__}")
+    return tuple(known)
 
 
 def _is_small_atom(value: Any) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from tidemill.exceptions import InvalidNameError
+from tidemill.exceptions import DefinitionError, InvalidNameError
 from tidemill.texts import storable
 
 # Held over a fork: a child forked while another thread imports would wait for that import for ever.
@@ -71,3 +71,19 @@ def from_template(template: str | Callable[..., str], parameters: dict[str, Any]
     if not isinstance(name, str) or not name:  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidNameError(f"{kind}_run_name gave {name!r}; it must give text.")
     return storable(name if len(name) <= _LONGEST_RUN_NAME else f"{name[:_LONGEST_RUN_NAME]}...")
+
+
+def idempotency_key(template: str, parameters: dict[str, Any], receiver: Any) -> str:
+    """The key of a run, from the user's template over the parameters and, of a method, `self` or `cls`.
+
+    Raises:
+        DefinitionError: the template names something that is no parameter.
+    """
+    try:
+        key = template.format(**parameters, **({} if receiver is None else {"self": receiver, "cls": receiver}))
+    except Exception as error:  # a template may ask a parameter for anything
+        known = ", ".join(parameters) or "none"
+        raise DefinitionError(
+            f"The idempotency_key {template!r} cannot be filled in: {type(error).__name__} {error}. It may use: {known}."
+        ) from error
+    return storable(key)

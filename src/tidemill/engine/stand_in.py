@@ -13,6 +13,7 @@ from tidemill.exceptions import SerializationError
 from tidemill.ids import new_id
 from tidemill.logs import flow_run_log
 from tidemill.records import FlowRun
+from tidemill.results import ResultOptions
 
 
 class FlowRunFacts(msgspec.Struct):
@@ -25,6 +26,7 @@ class FlowRunFacts(msgspec.Struct):
     attempt: int
     tags: tuple[str, ...]
     log_prints: bool
+    results: ResultOptions
     parent: FlowRunFacts | None
 
 
@@ -40,6 +42,7 @@ def facts_of(context: FlowRunContext) -> FlowRunFacts:
         attempt=context.attempt,
         tags=context.tags,
         log_prints=context.log_prints,
+        results=context.results,
         parent=parent,
     )
 
@@ -56,6 +59,7 @@ def context_from(facts: FlowRunFacts, client: Client, earlier: EarlierRuns | Non
         tags=facts.tags,
         log_prints=facts.log_prints,
         describe=lambda: run,
+        results=facts.results,
     )
     context.begin_attempt(facts.attempt, earlier)
     context.mark = f".{new_id()[-8:]}"

@@ -22,7 +22,9 @@ class ParentTaskRun:
         is_to_be_repeated: whether somebody asked for that to be executed again, although it has completed.
     """
 
-    def __init__(self, client: Client, flow: FlowDefinition, parent: FlowRunContext | None, given: dict[str, Any]) -> None:
+    def __init__(
+        self, client: Client, flow: FlowDefinition, parent: FlowRunContext | None, given: dict[str, Any], receiver: Any
+    ) -> None:
         self.id: str | None = None
         self.child_to_resume: str | None = None
         self.is_to_be_repeated = False
@@ -44,7 +46,7 @@ class ParentTaskRun:
             created=now,
             progress=Progress(PENDING, "Pending", (("PENDING", None, None, now),)),
             task_inputs=task_inputs(given, parent.tracked, None),
-            input_hash=input_hash(given, parent.tracked),
+            input_hash=input_hash(given, parent.tracked, receiver),
         )
         if parent.earlier is not None:
             self._continue_earlier(flow, parent, position)

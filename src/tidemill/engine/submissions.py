@@ -133,7 +133,7 @@ class Submission:
         return self._to_be_settled()
 
     def _to_be_settled(self) -> bool:
-        if not self.execution.waits_for_hooks:
+        if not self.execution.concludes_itself:
             return True
         run_here(self.execution.io, self.execution.conclude())
         self.finish()
@@ -203,7 +203,9 @@ class Submission:
         self._settled = True
         execution = self.execution
         state = execution.state
-        value = execution.value if state is not None and state.is_completed() else execution.error
+        value = execution.error
+        if state is not None and state.is_completed():
+            value = execution.value if execution.task.keeps_in_memory else execution.entry.result or execution.value
         problem = self._problem
         if problem is execution.error:
             problem = None  # it is how the task ended
@@ -252,9 +254,9 @@ class Submissions:
     ) -> TaskRunFuture[Any]:
         """Creates a task run, to be executed when all it needs is there."""
         self._start_runner()
-        parameters, _ = task.signature.bind(args, kwargs)
+        bound = task.signature.bind(args, kwargs)
         loop = running_loop() if task.is_async and self.runner.shares_the_loop else None
-        execution = TaskExecution(_ASYNC if task.is_async else _BLOCKING, task, parameters, args, kwargs)
+        execution = TaskExecution(_ASYNC if task.is_async else _BLOCKING, task, bound, args, kwargs)
         submission = Submission(self, execution, args, kwargs, upstream, needs_resolving, loop)
         if not upstream:
             submission.take_inputs()

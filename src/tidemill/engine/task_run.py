@@ -7,32 +7,20 @@ from typing import Any
 
 import msgspec
 
-from tidemill import clock, records
-from tidemill.client import connect
 from tidemill.colour import IO, StoppedIteration, TimeLimitReached
-from tidemill.engine import inputs, names, retries
-from tidemill.engine.context import (
-    ALONE,
-    FlowRunContext,
-    TaskRunContext,
-    current_run,
-    current_tags,
-    enclosing_flow_run,
-    running,
-)
+from tidemill.engine import retries
+from tidemill.engine.cached import CacheUse
+from tidemill.engine.context import ALONE, running
 from tidemill.engine.definitions import TaskDefinition
-from tidemill.engine.earlier import is_finished
+from tidemill.engine.exhausting import exhausted
 from tidemill.engine.failures import crash_message, error_summary, room_to_recover, traceback_text
 from tidemill.engine.final_state import state_from_return
-from tidemill.engine.generators import exhausted
 from tidemill.engine.hooks import OPTION_OF_TYPE, call_hooks
-from tidemill.engine.prints import capture_prints
-from tidemill.exceptions import MissingResult, TaskRunTimeoutError, UnfinishedRun
-from tidemill.ids import new_id
+from tidemill.engine.task_record import Bound, RecordedTaskRun
+from tidemill.exceptions import SerializationError, TaskRunTimeoutError, UnfinishedRun
 from tidemill.interrupts import Stopped
-from tidemill.logs import engine_log, task_run_log
-from tidemill.records import Progress, TaskRun, TaskRunEntry
-from tidemill.results import keep, keep_error, load
+from tidemill.records import TaskRunEntry
+from tidemill.results import AS_USUAL, NOT_WANTED, keep, keep_error
 from tidemill.states import (
     CANCELLED,
     COMPLETED,
@@ -41,7 +29,7 @@ from tidemill.states import (
     PENDING,
     RUNNING,
     SCHEDULED,
-    TERMINAL_TYPES,
+    ResultReference,
     State,
     StateDetails,
     StateType,
@@ -54,107 +42,37 @@ from tidemill.states import (
 # for, so that a flow of many tasks does not hold all their results in memory.
 _LARGEST_REMEMBERED = 512
 
-_encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(list[str]).decode
 
-
-class TaskExecution:
+class TaskExecution(RecordedTaskRun):
     """The work on one task run.
 
     Its life: created; `identify` when its inputs are known; `announce`; `work`, at whose end the outcome is recorded but not
     yet durable; `conclude`.
-
-    Args:
-        parameters: as the call bound them; among them there may be futures.
     """
 
     __slots__ = (
-        "_args",
+        "_cache",
         "_concluded",
-        "_context",
-        "_created_in",
-        "_given",
         "_hooks_called",
-        "_is_away",
-        "_kwargs",
         "_noted",
-        "_position",
         "_timed_out",
-        "_tries",
         "abandoned",
-        "client",
-        "entry",
         "error",
-        "io",
-        "is_identified",
         "is_late",
-        "is_reused",
-        "log",
-        "state",
-        "task",
         "ticket",
-        "value",
     )
 
-    def __init__(
-        self, io: IO, task: TaskDefinition, parameters: dict[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> None:
-        self._begin_with(io, task, parameters, args, kwargs)
-        self._create(parameters)
-
-    def _begin_with(
-        self, io: IO, task: TaskDefinition, parameters: dict[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> None:
-        self.io = io
-        self.task = task
-        self.client = connect(io)
-        self.value: Any = None
+    def _begin_with(self, io: IO, task: TaskDefinition, bound: Bound, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        super()._begin_with(io, task, bound, args, kwargs)
         self.error: BaseException | None = None
-        self.state: State[Any] | None = None
         self.ticket = 0  # of the commit that makes the end durable
         self.abandoned = False  # set when the flow run has ended without waiting for this task run
-        self.is_identified = False
         self.is_late = False  # set when another process that executes it was killed because of its time limit
+        self._cache: CacheUse | None = None
         self._concluded = False
         self._hooks_called = False
-        self._is_away = False  # whether this process executes it for another
         self._noted = 0
-        self._tries = 0
-        self.is_reused = False  # whether an earlier attempt has finished it
         self._timed_out: TaskRunTimeoutError | None = None  # set when this run's own limit has passed
-        self._given = parameters
-        self._args: tuple[Any, ...] = args
-        self._kwargs: dict[str, Any] = kwargs
-
-    def _create(self, parameters: dict[str, Any]) -> None:
-        task = self.task
-        around = current_run()
-        flow_run = enclosing_flow_run()
-        tags = tuple(dict.fromkeys((*task.tags, *current_tags()))) if task.tags or current_tags() else ()
-        self._position = (flow_run or ALONE).next_dynamic_key(task.task_key)
-        now = clock.now()
-        self.entry = entry = TaskRunEntry(
-            id=new_id(),
-            flow_run_id=flow_run.id if flow_run is not None else None,
-            attempt=flow_run.attempt if flow_run is not None else 1,
-            name=f"{task.name}-{names.short_hash(task.task_key)}-{self._position}",
-            task_key=task.task_key,
-            dynamic_key=self._position,
-            tags=_encode(tags).decode() if tags else "[]",
-            policy=task.policy_json,
-            created=now,
-            progress=Progress(PENDING, "Pending", (("PENDING", None, None, now),)),
-            task_version=task.version,
-        )
-        recorder = self.client.recorder
-        self.log = task_run_log(recorder, entry.flow_run_id, entry.id, entry.name, task.name)
-        self._created_in = flow_run.log if flow_run is not None else engine_log(recorder, None, entry.id)
-        log_prints = task.log_prints
-        if log_prints is None:
-            log_prints = around.log_prints if around is not None else task.log_prints_by_default()
-        if log_prints:
-            capture_prints()
-        self._context = TaskRunContext(task, entry, parameters, self.log, around, flow_run, tags, log_prints, self.describe)
 
     @classmethod
     def continued(
@@ -169,35 +87,9 @@ class TaskExecution:
     ) -> TaskExecution:
         """The work on a task run that another process has created and announced."""
         execution = object.__new__(cls)
-        execution._begin_with(io, task, parameters, args, kwargs)
-        execution.is_identified = execution._is_away = True
-        execution._position = entry.dynamic_key
-        execution.entry = entry
-        flow_run = enclosing_flow_run()
-        recorder = execution.client.recorder
-        execution.log = log = task_run_log(recorder, entry.flow_run_id, entry.id, entry.name, task.name)
-        execution._created_in = flow_run.log if flow_run is not None else engine_log(recorder, None, entry.id)
-        if log_prints:
-            capture_prints()
-        tags = tuple(_decode(entry.tags))
-        execution._context = TaskRunContext(
-            task, entry, parameters, log, flow_run, flow_run, tags, log_prints, execution.describe
-        )
+        execution._begin_with(io, task, (parameters, None), args, kwargs)
+        execution._continue(entry, log_prints)
         return execution
-
-    @property
-    def arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """What the function is called with."""
-        return self._args, self._kwargs
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        """The same, by name."""
-        return self._context.parameters
-
-    @property
-    def prints_are_logged(self) -> bool:
-        return self._context.log_prints
 
     @property
     def longest_seconds(self) -> float | None:
@@ -208,11 +100,6 @@ class TaskExecution:
         spread = 1 + (policy.retry_jitter_factor or 0)
         waits = sum(policy.delay_before(retry) * spread for retry in range(1, policy.retries + 1))
         return limit * (policy.retries + 1) + waits
-
-    def take_over(self, entry: TaskRunEntry) -> None:
-        """Goes on from what another process has recorded of the run."""
-        self.entry = self._context.entry = entry
-        self._tries = entry.progress.run_count
 
     def take_back(self, entry: TaskRunEntry, outcome: Any) -> None:
         """Takes on the end that another process has brought the run to, made durable and told."""
@@ -229,111 +116,17 @@ class TaskExecution:
         self._concluded = self._hooks_called = True
         self._remember(state)
 
-    def identify(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Takes the inputs, now that all are known, and finds the run of an earlier attempt that this one continues.
-
-        Args:
-            args, kwargs: what was given, with values in the place of futures.
-        """
-        parameters = self._given
-        if args is not self._args or kwargs is not self._kwargs:
-            self._args, self._kwargs = args, kwargs
-            parameters, _ = self.task.signature.bind(args, kwargs)
-        self.is_identified = True
-        context, entry = self._context, self.entry
-        context.parameters = parameters
-        flow_run, around = context.flow_run, context.around
-        tracked = flow_run.tracked if flow_run is not None else inputs.NOTHING_TRACKED
-        parent = around.entry.id if isinstance(around, TaskRunContext) else None
-        entry.task_inputs = inputs.task_inputs(self._given, tracked, parent)
-        entry.input_hash = inputs.input_hash(parameters, tracked)
-        if flow_run is not None and flow_run.earlier is not None:
-            self._find_earlier(flow_run, entry.input_hash)
-        if self.task.task_run_name is not None:
-            with running(context):
-                self._rename(names.from_template(self.task.task_run_name, parameters, "task"))
-
-    def _find_earlier(self, flow_run: FlowRunContext, input_hash: str) -> None:
-        earlier = flow_run.earlier
-        assert earlier is not None
-        entry = self.entry
-        found = earlier.take(entry.task_key, self._position, input_hash)
-        if found is None:
-            entry.dynamic_key = earlier.next_number(entry.task_key) + flow_run.mark
-            self._rename(f"{self.task.name}-{names.short_hash(entry.task_key)}-{entry.dynamic_key}")
-            return
-        if is_finished(found) and self._take_value(found):
-            self.is_reused = True
-        else:
-            found.attempt, found.task_version, found.tags, found.policy = (
-                entry.attempt,
-                entry.task_version,
-                entry.tags,
-                entry.policy,
-            )
-            found.task_inputs, found.input_hash = entry.task_inputs, input_hash
-            found.result = found.details = None
-            found.progress = found.progress.then(PENDING, None, None, clock.now())
-        self.entry = self._context.entry = found
-        self._rename(found.name)
-        if self.is_reused:
-            self.state = self.state_now(self.value)
-            flow_run.tracked.add(self.value, found.id)
-
-    def _take_value(self, found: TaskRunEntry) -> bool:
-        assert found.result is not None
-        try:
-            self.value = load(found.result)
-        except MissingResult as error:
-            self._created_in.warning(f"Task run {found.name!r} had finished, but is executed again. {error}")
-            return False
-        return True
-
-    def _rename(self, name: str) -> None:
-        entry = self.entry
-        entry.name = name
-        self.log = task_run_log(self.client.recorder, entry.flow_run_id, entry.id, name, self.task.name)
-        self._context.log = self.log
-
-    @property
-    def flow_run(self) -> FlowRunContext | None:
-        return self._context.flow_run
-
-    @property
-    def is_outermost(self) -> bool:
-        """Whether the task was called outside any run."""
-        return self._context.around is None
-
-    @property
-    def continues_earlier(self) -> bool:
-        """Whether it may turn out to be a run of an earlier attempt, once its inputs are known."""
-        return self.flow_run is not None and self.flow_run.earlier is not None
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether the run is in a final state."""
-        return self.entry.progress.type in TERMINAL_TYPES
-
     @property
     def is_isolated(self) -> bool:
         """Whether it is to be executed in a process of its own, which this is not."""
-        return self.task.isolation is not None and not self._is_away and not self.is_reused
+        return self.task.isolation is not None and not self.is_away and not self.is_reused
 
     @property
-    def waits_for_hooks(self) -> bool:
-        """Whether hooks are to be called at its end, once that is durable."""
-        return not self._hooks_called and bool(self.task.hooks.get(OPTION_OF_TYPE.get(self.entry.progress.type, "")))
-
-    def announce(self, how: str = "Executing {!r} immediately...") -> None:
-        """Says that there is such a run."""
-        if not self.is_reused:
-            name = self.entry.name
-            self._created_in.info(f"Created task run {name!r} for task {self.task.name!r}", how.format(name))
-
-    def enter_pending(self) -> None:
-        """Has the run recorded as it is before it begins."""
-        if not self.is_reused:
-            self.client.recorder.put(self.entry)
+    def concludes_itself(self) -> bool:
+        """Whether more is to be done once the end is durable than to let everybody know: hooks, or filling the cache."""
+        if self._hooks_called:
+            return False
+        return self._cache is not None or bool(self.task.hooks.get(OPTION_OF_TYPE.get(self.entry.progress.type, "")))
 
     async def work(self) -> None:
         """Executes the task until its end is recorded; `conclude` waits until that is durable."""
@@ -349,9 +142,13 @@ class TaskExecution:
         except BaseException as error:
             if not self.has_ended:
                 self.crash(error)
+            if self._cache is not None:
+                await self._cache.give_up()
             raise
 
     async def _work(self) -> None:
+        if self.task.caching is not None and await self._is_cached():
+            return
         while True:
             await self.start()
             try:
@@ -365,10 +162,30 @@ class TaskExecution:
                 self.end_with(value)
             return
 
+    async def _is_cached(self) -> bool:
+        """Whether that is the end of it: an earlier result is used, or the cache key cannot be made."""
+        assert self.task.caching is not None
+        with running(self._context):
+            self._cache = cache = CacheUse(self, self.task.caching)
+            try:
+                found = await cache.look()
+            except SerializationError as error:
+                self.end_failed(error)
+                return True
+        if found is None:
+            return False
+        self.value, self.entry.result = found.value, found.reference
+        if self.flow_run is not None:
+            self.flow_run.tracked.add(found.value, self.entry.id)
+        self._end(COMPLETED, "Cached", None, found.value)
+        return True
+
     async def conclude(self) -> None:
         """Returns when the end is durable, its hooks have been called, and the flow run knows."""
         if not self.is_reused:
             await self.client.commit(self.ticket)
+            if self._cache is not None:
+                await self._cache.end(self.entry)
         self.conclude_durable()
         await self._call_hooks()
 
@@ -395,10 +212,6 @@ class TaskExecution:
         again = self.entry.progress.run_count > 0
         self.advance(RUNNING, "Retrying" if again else None, None)
         await self._call_hooks()
-
-    def here(self) -> Any:
-        """Makes this run the current one, for a `with` block."""
-        return running(self._context)
 
     async def _call(self) -> Any:
         task = self.task
@@ -431,15 +244,25 @@ class TaskExecution:
         if self.abandoned:
             return
         self.value = value
-        kept = keep(value)
-        if isinstance(kept, Unkept):
-            self._say_unkept(kept)
-        else:
+        kept = self._kept(value)
+        if not isinstance(kept, Unkept):
             self.entry.result = kept
+        elif kept is not NOT_WANTED:
+            self._say_unkept(kept)
         flow_run = self.flow_run
         if flow_run is not None:
             flow_run.tracked.add(value, self.entry.id)
         self._end(COMPLETED, name, message, value)
+
+    def _kept(self, value: Any) -> ResultReference | Unkept:
+        options, flow_run = self.task.results, self.flow_run
+        if flow_run is not None:
+            options = options.within(flow_run.results)
+        if options is AS_USUAL:
+            return keep(value)
+        with running(self._context):
+            names = {"parameters": self.parameters, "flow_run": flow_run, "task_run": self.entry}
+            return keep(value, options, lambda: names)
 
     async def fail(self, error: Exception) -> bool:
         """Enters Failed with an exception, or AwaitingRetry; says whether the task is to be called again."""
@@ -460,9 +283,13 @@ class TaskExecution:
         text = traceback_text(error)
         self.log.error(f"Encountered exception during execution:\n{text}")
         self.entry.result = keep_error(error)
-        self.entry.details = StateDetails(error=error_summary(error, text))
+        self._note_error(error, text)
         message = str(error) if timed_out else "Task run encountered an exception."
         self._end(FAILED, "TimedOut" if timed_out else None, message, error)
+
+    def _note_error(self, error: BaseException, text: str) -> None:
+        details = self.entry.details or StateDetails()
+        self.entry.details = msgspec.structs.replace(details, error=error_summary(error, text))
 
     def end_timed_out(self) -> None:
         """Enters TimedOut, after the process that executed it was killed."""
@@ -489,13 +316,12 @@ class TaskExecution:
         here."""
         if self.abandoned:
             return
-        entry = self.entry
         message = crash_message(error)
         self.error = error
         if isinstance(error, Stopped):
             self.ticket = self.advance(CANCELLED, None, message)
         else:
-            entry.details = StateDetails(error=error_summary(error, traceback_text(error)))
+            self._note_error(error, traceback_text(error))
             self.ticket = self.advance(CRASHED, None, message)
             self.log.error(f"Crash detected! {message}")
         self.state = self.state_now(data=error)
@@ -521,11 +347,6 @@ class TaskExecution:
         )
         await self.io.sleep(delay)
 
-    def advance(self, type: StateType, name: str | None, message: str | None) -> int:
-        """Moves the run to its next state, to be written by the next commit; gives the ticket of that."""
-        self.entry.progress = self.entry.progress.then(type, name, message, clock.now())
-        return self.client.recorder.put(self.entry)
-
     def _end(self, type: StateType, name: str | None, message: str | None, data: Any) -> None:
         if self.abandoned:
             return
@@ -547,24 +368,6 @@ class TaskExecution:
         if hooks and not self.is_reused and not self.abandoned and not self._hooks_called:
             state = self.state or self.state_now()
             await call_hooks(self.io, hooks, self.task, self.describe(), state, self.log)
-
-    def state_now(self, data: Any = None) -> State[Any]:
-        """The state that the run is in."""
-        entry = self.entry
-        _, _, message, time = entry.progress.history[-1]
-        details = StateDetails(flow_run_id=entry.flow_run_id, task_run_id=entry.id)
-        return State(
-            type=entry.progress.type,
-            name=entry.progress.name,
-            message=message,
-            timestamp=clock.to_datetime(time),
-            data=data,
-            state_details=details,
-        )
-
-    def describe(self) -> TaskRun:
-        """The run as a record."""
-        return records.task_run_of(self.entry, self.state or self.state_now())
 
     def _say_unkept(self, kept: Unkept) -> None:
         said = (self.flow_run or ALONE).unkept_said

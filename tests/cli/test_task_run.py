@@ -5,6 +5,9 @@ from typing import Any
 
 import pytest
 
+from tidemill import flow, task
+from tidemill.caching import INPUTS
+
 Command = Callable[..., Any]
 
 pytestmark = pytest.mark.usefixtures("runs")
@@ -86,3 +89,34 @@ def test_an_unknown_task_run_says_what_to_do(tidemill: Command) -> None:
     answer = tidemill("task-run", "inspect", "nobody", "--flow-run", "good-run")
     assert answer.code == 1
     assert answer.err.endswith("in flow run 'good-run'. To see which there are: tidemill task-run ls --flow-run good-run\n")
+
+
+class TestWhy:
+    @pytest.fixture
+    def ids(self, tidemill: Command) -> list[str]:
+        """A task run that misses, one that hits, and one that misses by its second input."""
+
+        @task(cache_policy=INPUTS)
+        def add(x: int, y: int) -> int:
+            return x + y
+
+        @flow
+        def adding() -> None:
+            for y in (1, 1, 2):
+                add(5, y)
+
+        adding()
+        return [run["id"] for run in reversed(tidemill("task-run", "ls", "--flow", "adding", "--json").json)]
+
+    def test_a_hit_and_two_misses(self, tidemill: Command, ids: list[str]) -> None:
+        missed, hit, other = (tidemill("task-run", "why", id) for id in ids)
+        assert missed.out == "It missed: no earlier run has its key.\n"
+        assert hit.out.startswith("It hit: run 'add-")
+        assert other.out.startswith("It missed: no earlier run has its key. The closest, run 'add-")
+        assert other.out.endswith("differs in input 'y'.\n")
+
+    def test_a_task_without_a_policy(self, tidemill: Command) -> None:
+        [run] = tidemill("task-run", "ls", "--name", "refuse", "--json").json
+        answer = tidemill("task-run", "why", run["id"])
+        assert answer.code == 0
+        assert answer.out.startswith("It has no cache key, so it was executed")

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from tidemill import results
+from tidemill.caching import why_hit_or_missed
 from tidemill.cli.finding import one_flow_run, one_task_run, open_client
 from tidemill.cli.options import ANY, AS_TEXT, BARE, FIRST_PAGE, Chosen, Format, Listing, OfFlowRun, RunName, UsageError
 from tidemill.cli.output import (
@@ -25,6 +26,7 @@ from tidemill.cli.output import (
 )
 from tidemill.client import Client
 from tidemill.colour import run_blocking
+from tidemill.exceptions import ObjectNotFound
 from tidemill.filters import Filters, FlowFilter, FlowRunFilter, IdFilter, NameFilter, TaskRunFilter, TaskRunSort
 from tidemill.records import TaskRun
 from tidemill.states import TERMINAL_TYPES, ResultReference, State, StateType, Unkept
@@ -92,6 +94,22 @@ def inspect(
         show_json(found)
         return
     show_run(_details(client, found), run_blocking(client.task_run_states(found.id)), found)
+
+
+@app.command
+def why(run: RunName, /, *, flow_run: OfFlowRun = None) -> None:
+    """Say why a task run used a result of the cache, or why it was executed, with the input that differed.
+
+    For example:
+        tidemill task-run why add_one-3c3112ef-0 --flow-run adept-capuchin
+    """
+    client = open_client()
+    found = one_task_run(client, run, flow_run)
+    keyed = run_blocking(client.keyed_run(found.id))
+    if keyed is None:
+        raise ObjectNotFound(f"Task run {found.name!r} has been deleted meanwhile.")
+    earlier = run_blocking(client.earlier_keyed_runs(found.id))
+    print(printable(why_hit_or_missed(keyed, earlier)))
 
 
 @app.command

@@ -281,8 +281,6 @@ def test_a_task_calls_a_task(on, recorded):
 
 
 def test_a_task_submits_a_task(on, recorded):
-    if not on.overlaps and on.flow_is_async and on.task_is_async:
-        pytest.skip("one after the other: what the task submits would wait for the task")
     is_async = on.task_is_async
 
     @on.task

@@ -57,6 +57,63 @@ def test_a_signal_while_submitted_tasks_run(start_script, cli, signum, codes, ho
     assert {task["state_type"] for task in tasks} <= {"CANCELLED", "CRASHED"}, [task["state"] for task in tasks]
 
 
+ASYNC_STUCK = """
+import asyncio, time
+from tidemill import flow, task
+
+def told(thing, run, state):
+    print("hook", run.name, state.type.value, flush=True)
+
+@task
+async def stuck(x):
+    if x == 1:
+        print("ready", flush=True)
+    await asyncio.sleep(600)
+
+@task
+def plainly_stuck():
+    for _ in range(60_000):
+        time.sleep(0.01)
+
+@task
+async def after(x):
+    return x
+
+@flow(name="interrupted", flow_run_name="run", on_crashed=[told])
+async def interrupted():
+    plainly_stuck.submit()
+    futures = stuck.map(range(3))
+    after.submit(futures[0])
+    {wait}
+
+asyncio.run(interrupted())
+print("never reached")
+"""
+
+ASYNC_WAITS = {
+    "for a result": "await futures[0]",
+    "for all": "await futures",
+    "by its own work": "await asyncio.sleep(600)",
+    "at its end": "return 1",
+}
+
+
+@pytest.mark.parametrize("how", ASYNC_WAITS)
+@pytest.mark.parametrize(("signum", "codes"), [(signal.SIGINT, {-2, 130}), (signal.SIGTERM, {-15, 143})], ids=["INT", "TERM"])
+def test_a_signal_while_submitted_tasks_run_on_a_loop(start_script, cli, signum, codes, how):
+    process = start_script(ASYNC_STUCK.format(wait=ASYNC_WAITS[how]))
+    assert process.stdout.readline() == "ready\n", process.told
+    process.send_signal(signum)
+    out = process.end()
+    assert process.returncode in codes, process.told
+    assert out.splitlines() == ["hook run CRASHED"]
+    (run,) = cli("flow-run", "ls", "--json")
+    assert run["state_type"] == "CRASHED"
+    tasks = cli("task-run", "ls", "--json")
+    assert len(tasks) == 5
+    assert {task["state_type"] for task in tasks} <= {"CANCELLED", "CRASHED"}, [task["state"] for task in tasks]
+
+
 def test_a_signal_ends_a_process_whose_tasks_are_stuck_where_python_cannot_interrupt(start_script, cli):
     process = start_script(
         """

@@ -17,6 +17,7 @@ OF_ONE_COLOUR = {
     "drive_async": "iterates a user's async generator; `drive` is its plain twin",
     "_exhaust_async": "the same",
     "_listed": "the same; `list` is its plain twin",
+    "until_called_back": "what the async colour waits with",
 }
 
 # Classes whose methods are reached through `io` only.

@@ -259,6 +259,30 @@ def run_blocking(coroutine: Coroutine[Any, Any, T]) -> T:
     raise RuntimeError("Coloured code awaited something that really suspends; under BlockingIO it may await io.* only.")
 
 
+async def until_called_back(subscribe: Callable[[Callable[[object], None]], None]) -> None:
+    """Returns when the function that `subscribe` is given is called, from whatever thread."""
+    import asyncio
+
+    loop = asyncio.get_running_loop()
+    waiter: asyncio.Future[None] = loop.create_future()
+
+    def wake() -> None:
+        if not waiter.done():
+            waiter.set_result(None)
+
+    def call_back(_: object) -> None:
+        if running_loop() is loop:
+            wake()
+            return
+        try:
+            loop.call_soon_threadsafe(wake)
+        except RuntimeError:  # the loop has been closed: nobody waits any more
+            pass
+
+    subscribe(call_back)
+    await waiter
+
+
 def run_on_own_loop(coroutine: Coroutine[Any, Any, T]) -> T:
     """Runs a coroutine of the async colour to its end, on an event loop made for it, in a thread that has none."""
     import asyncio

@@ -6,9 +6,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, NoReturn, Protocol, TypeVar
 
-from tidemill.colour import running_loop
+from tidemill.colour import running_loop, until_called_back
 from tidemill.exceptions import UnfinishedRun
 from tidemill.logs import root as logger
 from tidemill.states import State, error_of, resolve
@@ -64,7 +65,7 @@ class TaskRunFuture(Generic[R_co]):
     In an async flow, `await future` gives the value.
     """
 
-    __slots__ = ("__weakref__", "_callbacks", "_name", "_problem", "_run", "_state", "_task_run_id", "_value")
+    __slots__ = ("__weakref__", "_callbacks", "_name", "_problem", "_run", "_state", "_task_run_id", "_traceback", "_value")
 
     def __init__(self, run: SubmittedRun) -> None:
         self._run: SubmittedRun | None = run
@@ -72,6 +73,7 @@ class TaskRunFuture(Generic[R_co]):
         self._state: State[Any] | None = None
         self._value: Any = None
         self._problem: BaseException | None = None
+        self._traceback: TracebackType | None = None
         self._name = self._task_run_id = ""
 
     @property
@@ -143,28 +145,8 @@ class TaskRunFuture(Generic[R_co]):
 
     async def until_done(self) -> None:
         """Returns when the task run has ended; raises nothing if it failed."""
-        import asyncio
-
-        if self._callbacks is None:
-            return
-        loop = asyncio.get_running_loop()
-        waiter: asyncio.Future[None] = loop.create_future()
-
-        def wake() -> None:
-            if not waiter.done():
-                waiter.set_result(None)
-
-        def note(_: object) -> None:
-            if running_loop() is loop:
-                wake()
-                return
-            try:
-                loop.call_soon_threadsafe(wake)
-            except RuntimeError:  # the loop has been closed: nobody waits any more
-                pass
-
-        self.add_done_callback(note)
-        await waiter
+        if self._callbacks is not None:
+            await until_called_back(self.add_done_callback)
 
     def __repr__(self) -> str:
         return f"<TaskRunFuture {self.name!r} {self.state.name}>"
@@ -178,6 +160,8 @@ class TaskRunFuture(Generic[R_co]):
         if state is None and run is not None:
             state = run.state_now
         self._state, self._value, self._problem = state, value, problem
+        error = problem if problem is not None else value
+        self._traceback = error.__traceback__ if isinstance(error, BaseException) else None
         with _guard:
             callbacks, self._callbacks = self._callbacks, None
         self._run = None
@@ -190,13 +174,13 @@ class TaskRunFuture(Generic[R_co]):
     def _outcome(self, raise_on_failure: bool) -> Any:
         state = self._state
         if self._problem is not None:
-            raise_it(self._problem)
+            raise_it(self._problem, self._traceback)
         assert state is not None
         if state.is_completed():
             return resolve(self._value)
         error = self._value if isinstance(self._value, BaseException) else _error_of_unfinished(self._name, state)
         if raise_on_failure:
-            raise_it(error)
+            raise_it(error, self._traceback)
         return error
 
     def _wait(self, timeout: float | None) -> bool:
@@ -323,10 +307,14 @@ def _error_of_unfinished(name: str, state: State[Any]) -> BaseException:
     return error_of(state) if state.is_final() else UnfinishedRun(f"Task run {name!r} has not finished: {state}")
 
 
-def raise_it(error: BaseException) -> NoReturn:
-    """Raises an exception that happened elsewhere, without a circle through this frame."""
+def raise_it(error: BaseException, traceback: TracebackType | None = None) -> NoReturn:
+    """Raises an exception that happened elsewhere, without a circle through this frame.
+
+    Args:
+        traceback: where it happened; so that it does not grow each time that it is raised.
+    """
     try:
-        raise error
+        raise error if traceback is None else error.with_traceback(traceback)
     finally:
         del error
 

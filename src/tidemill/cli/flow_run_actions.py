@@ -153,6 +153,11 @@ def _call_of(client: Client, run: FlowRun) -> tuple[dict[str, Any], Any]:
     kept = run_blocking(client.flow_run_call(run.id))
     if kept is None:
         return run.parameters, None
+    if kept[0] == "unkept":
+        raise OrchestrationError(
+            f"The parameters of flow run {run.name!r} could not be kept ({kept[1].decode()}), so it cannot be continued from "
+            "here. Call the flow again in Python with the same idempotency_key."
+        )
     call: Any = serializers.load(*kept)
     if isinstance(call, dict):
         return cast("dict[str, Any]", call), None

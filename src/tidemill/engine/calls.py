@@ -10,7 +10,7 @@ from tidemill import logs
 from tidemill.colour import AsyncIO, BlockingIO, run_blocking, run_on_own_loop, running_loop
 from tidemill.engine import isolation
 from tidemill.engine.definitions import FlowDefinition, TaskDefinition
-from tidemill.engine.dependencies import Inputs, WaitFor, look_through, may_hold_futures, why_not_ready
+from tidemill.engine.dependencies import Inputs, WaitFor, look_through, why_not_ready
 from tidemill.engine.flow_run import FlowExecution
 from tidemill.engine.generators import drive, drive_async
 from tidemill.engine.loading import stop_if_loading
@@ -35,10 +35,10 @@ def call_task(
     io = ASYNC if task.is_async else BLOCKING
     logs.set_up()
     execution = TaskExecution(io, task, bound, args, kwargs)
-    if wait_for is not None or may_hold_futures(args, kwargs):
-        inputs = Inputs(args, kwargs, wait_for)
-        if inputs.need_resolving or inputs.upstream:
-            return _call_with_futures(execution, inputs, return_state)
+    inputs = look_through(args, kwargs, wait_for)
+    if inputs is not None:
+        execution.waited_for = inputs.waited_for
+        return _call_with_futures(execution, inputs, return_state)
     execution.identify(args, kwargs)
     if task.is_generator:
         return _call_generator(execution, args, kwargs, return_state)
@@ -73,7 +73,7 @@ def submit_task(
         )
     args = task.with_receiver(args)
     logs.set_up()
-    future = submissions_here().submit(task, args, kwargs, *look_through(args, kwargs, wait_for))
+    future = submissions_here().submit(task, args, kwargs, look_through(args, kwargs, wait_for))
     return future.wait() if return_state else future
 
 
@@ -89,13 +89,13 @@ def call_flow(
     args = flow.with_receiver(args)
     given, receiver = flow.signature.bind(args, kwargs)
     logs.set_up()
-    inputs = Inputs(args, kwargs, wait_for) if wait_for is not None or may_hold_futures(args, kwargs) else None
+    inputs, asked = look_through(args, kwargs, wait_for), given
     if flow.is_async:
         return _run_async_flow(flow, given, receiver, return_state, inputs)
     if inputs is not None:
         _raise_first(run_blocking(inputs.arrive(BLOCKING)))
         given, receiver = flow.signature.bind(inputs.args, inputs.kwargs)
-    execution = FlowExecution(BLOCKING, flow, given, receiver)
+    execution = FlowExecution(BLOCKING, flow, given, receiver, asked=asked)
     run_blocking(execution.run())
     return _outcome(execution, return_state)
 
@@ -172,10 +172,11 @@ async def _finish_async(execution: TaskExecution, return_state: bool) -> Any:
 async def _run_async_flow(
     flow: FlowDefinition, given: dict[str, Any], receiver: Any, return_state: bool, inputs: Inputs | None
 ) -> Any:
+    asked = given
     if inputs is not None:
         _raise_first(await inputs.arrive(ASYNC))
         given, receiver = flow.signature.bind(inputs.args, inputs.kwargs)
-    execution = FlowExecution(ASYNC, flow, given, receiver, _canceller())
+    execution = FlowExecution(ASYNC, flow, given, receiver, _canceller(), asked=asked)
     with _terminating():
         await execution.run()
     return _outcome(execution, return_state)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from itertools import count
@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from tidemill.colour import IO
 from tidemill.engine.definitions import TaskDefinition
-from tidemill.engine.dependencies import Upstream
+from tidemill.engine.dependencies import Inputs
 from tidemill.engine.earlier import EarlierRuns
 from tidemill.engine.inputs import TrackedResults
 from tidemill.exceptions import MissingContextError
@@ -45,8 +45,7 @@ class Submitted(Protocol):
         task: TaskDefinition,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
-        upstream: Sequence[Upstream],
-        needs_resolving: bool,
+        inputs: Inputs | None,
     ) -> TaskRunFuture[Any]: ...
 
 
@@ -57,6 +56,7 @@ class FlowRunContext:
         "_counts_in",
         "attempt",
         "children",
+        "children_judged",
         "counters",
         "describe",
         "earlier",
@@ -122,13 +122,13 @@ class FlowRunContext:
         self.earlier = earlier
         self.counters: dict[str, count[int]] = {}
         self.children: list[State[Any]] = []
+        self.children_judged: list[State[Any]] | None = None
         self.tracked = TrackedResults()
 
-    def children_in_order(self) -> list[State[Any]]:
+    def judged_by(self) -> list[State[Any]]:
         """The states of the runs by which this one is judged, in the order in which they were created."""
-        if self.submissions is None:
-            return self.children
-        return sorted(self.children, key=_id_of)
+        self.children_judged = self.children if self.submissions is None else sorted(self.children, key=_id_of)
+        return self.children_judged
 
     def next_dynamic_key(self, task_key: str) -> str:
         """The number of a task's run within this attempt. Another process that executes a part of the run (a forked child, a

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 from tidemill.colour import IO
-from tidemill.futures import TaskRunFuture
+from tidemill.futures import TaskRunFuture, TaskRunFutureList
 from tidemill.states import State
 
 T = TypeVar("T")
@@ -98,7 +98,8 @@ class Inputs:
         self.args = args
         self.kwargs = kwargs
         values = (*args, *kwargs.values())
-        self.upstream = upstream_of(values if wait_for is None else (*values, *_listed(wait_for)))
+        self.waited_for = upstream_of(_listed(wait_for)) if wait_for is not None else []
+        self.upstream = [*upstream_of(values), *self.waited_for]
         self.need_resolving = bool(self.upstream) or any(map(_has_annotation, values))
 
     async def arrive(self, io: IO) -> list[TaskRunFuture[Any]]:
@@ -121,16 +122,21 @@ def why_not_ready(failed: Sequence[TaskRunFuture[Any]]) -> tuple[str, BaseExcept
     return f"Upstream task run {names}{more} did not reach a 'COMPLETED' state.", cause
 
 
-def look_through(args: tuple[Any, ...], kwargs: dict[str, Any], wait_for: WaitFor) -> tuple[Sequence[Upstream], bool]:
-    """What a call waits for, and whether its arguments are to be resolved."""
+def look_through(args: tuple[Any, ...], kwargs: dict[str, Any], wait_for: WaitFor) -> Inputs | None:
+    """The arguments of a call, if something may be found in them."""
     if wait_for is None and not may_hold_futures(args, kwargs):
-        return (), False
+        return None
     inputs = Inputs(args, kwargs, wait_for)
-    return inputs.upstream, inputs.need_resolving
+    return inputs if inputs.need_resolving or inputs.upstream else None
 
 
 def _listed(wait_for: Any) -> list[Any]:
     return [wait_for] if isinstance(wait_for, TaskRunFuture) else list(wait_for)
+
+
+def ids_of_futures_in(value: Any) -> list[str]:
+    """The task runs whose futures are in a value."""
+    return [] if type(value) in _ATOMS else [one.future.task_run_id for one in upstream_of([value])]
 
 
 def resolved(value: T) -> T:
@@ -149,8 +155,7 @@ def without_annotation(value: Any) -> Any:
 
 
 def _resolved(value: Any, allow_failure_around: bool) -> Any:
-    kind: Any = type(value)  # pyright: ignore[reportUnknownVariableType]
-    if kind in _ATOMS:
+    if type(value) in _ATOMS:
         return value
     if isinstance(value, TaskRunFuture):
         return cast("TaskRunFuture[Any]", value).result(raise_on_failure=not allow_failure_around)
@@ -161,32 +166,35 @@ def _resolved(value: Any, allow_failure_around: bool) -> Any:
         return _resolved(inner, allow_failure_around or isinstance(value, allow_failure))
     if not upstream_of([value]) and not _has_annotation(value):
         return value
-    return _rebuilt(kind, value, lambda member: _resolved(member, allow_failure_around))
+    return _rebuilt(value, lambda member: _resolved(member, allow_failure_around))
 
 
-def _rebuilt(kind: Any, value: Any, take: Callable[[Any], Any]) -> Any:
+def _rebuilt(value: Any, take: Callable[[Any], Any]) -> Any:
     """A container like this one, with other members."""
-    if kind is dict:
-        return {key: take(member) for key, member in value.items()}
-    if kind in _COLLECTIONS:
+    kind: Any = type(value)  # pyright: ignore[reportUnknownVariableType]
+    if isinstance(value, TaskRunFutureList):
+        return [take(member) for member in cast("list[Any]", value)]
+    if _is_named_tuple(kind):
+        return kind(*map(take, value))
+    if issubclass(kind, tuple | set | frozenset):
         return cast(Any, kind(map(take, value)))
-    if issubclass(kind, tuple):  # a named tuple takes its members one by one
-        return cast(Any, kind(*map(take, value)))
     twin = copy.copy(value)
-    for field in dataclasses.fields(value):
-        object.__setattr__(twin, field.name, take(getattr(value, field.name)))
+    if issubclass(kind, dict):
+        twin.update({key: take(member) for key, member in value.items()})
+    elif issubclass(kind, list):
+        twin[:] = [take(member) for member in value]
+    else:
+        for field in dataclasses.fields(value):
+            object.__setattr__(twin, field.name, take(getattr(value, field.name)))
     return twin
-
-
-_COLLECTIONS = (list, tuple, set, frozenset)
 
 
 def _members(value: Any) -> tuple[list[Any], bool]:
     """What is to be looked at inside a value, and whether failures there are excused."""
     kind: Any = type(value)  # pyright: ignore[reportUnknownVariableType]
-    if kind in _COLLECTIONS or _is_named_tuple(kind):
+    if issubclass(kind, list | tuple | set | frozenset):
         return [member for member in value if type(member) not in _ATOMS], False
-    if kind is dict:
+    if issubclass(kind, dict):
         return [member for member in value.values() if type(member) not in _ATOMS], False
     if issubclass(kind, Annotation):
         return ([] if kind is quote else [value.value]), kind is allow_failure
@@ -195,7 +203,7 @@ def _members(value: Any) -> tuple[list[Any], bool]:
     return [], False
 
 
-def _is_named_tuple(kind: type) -> bool:
+def _is_named_tuple(kind: Any) -> bool:
     return issubclass(kind, tuple) and hasattr(kind, "_fields")  # pyright: ignore[reportUnknownArgumentType]
 
 

@@ -10,15 +10,23 @@ from typing import Any
 
 import msgspec
 
-from tidemill import clock, serializers
+from tidemill import clock
 from tidemill.client import Started, connect
 from tidemill.colour import IO, StoppedIteration, TimeLimitReached
-from tidemill.engine import names, parameters, retries
+from tidemill.engine import names, retries
 from tidemill.engine.context import FlowRunContext, current_run, current_tags, enclosing_flow_run, root_flow_run, running
 from tidemill.engine.definitions import FlowDefinition
 from tidemill.engine.earlier import EarlierRuns
 from tidemill.engine.failures import crash_message, error_summary, is_cancellation, room_to_recover, traceback_text
 from tidemill.engine.final_state import state_from_return, states_for_futures
+from tidemill.engine.flow_record import (
+    call_to_keep,
+    flow_run_record,
+    kept_result,
+    new_flow_run,
+    rejected,
+    value_of_completed,
+)
 from tidemill.engine.hooks import OPTION_OF_TYPE, call_hooks
 from tidemill.engine.isolation import function_in_child
 from tidemill.engine.prints import capture_prints
@@ -31,14 +39,13 @@ from tidemill.exceptions import (
     ObjectNotFound,
     OrchestrationError,
     ParameterTypeError,
-    SerializationError,
     StoreError,
 )
 from tidemill.ids import new_id
 from tidemill.interrupts import Stop, Stopped, unwinding_signals
 from tidemill.logs import engine_log, flow_run_log
-from tidemill.records import FlowRun, NewFlowRun
-from tidemill.results import keep, keep_error
+from tidemill.records import FlowRun
+from tidemill.results import keep_error
 from tidemill.states import (
     Cancelled,
     Crashed,
@@ -48,14 +55,8 @@ from tidemill.states import (
     State,
     StateDetails,
     TimedOut,
-    Unkept,
     error_of,
-    resolve,
-    states_in,
 )
-
-# Larger arguments are not kept for another process to resume the run with.
-_LARGEST_CALL = 1024 * 1024
 
 
 class FlowExecution:
@@ -66,6 +67,7 @@ class FlowExecution:
         receiver: the instance or class, if the flow is a method.
         cancel: how to cancel the asyncio task that executes the flow, where there is one.
         resumes: the id of the flow run whose next attempt this is.
+        asked: the parameters with the futures that stood in their places, where there were any.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class FlowExecution:
         receiver: Any,
         cancel: Callable[[], None] | None = None,
         resumes: str | None = None,
+        asked: dict[str, Any] | None = None,
     ) -> None:
         self.io = io
         self.flow = flow
@@ -88,11 +91,12 @@ class FlowExecution:
         self._resumes = resumes
         self._stop = Stop(cancel)
         self._given = given
+        self._tries = 0
         self._now: State[Any] = Pending()
         self._created = clock.now()
-        self._parent_task, self.context = self._prepare(given)
+        self._parent_task, self.context = self._prepare(given, asked or given)
 
-    def _prepare(self, given: dict[str, Any]) -> tuple[ParentTaskRun, FlowRunContext]:
+    def _prepare(self, given: dict[str, Any], asked: dict[str, Any]) -> tuple[ParentTaskRun, FlowRunContext]:
         flow, around, parent = self.flow, current_run(), enclosing_flow_run()
         tags = tuple(dict.fromkeys((*flow.tags, *(parent.tags if parent else ()), *current_tags())))
         log_prints = flow.log_prints
@@ -114,7 +118,7 @@ class FlowExecution:
             task_runner=flow.task_runner,
             results=flow.results,
         )
-        return ParentTaskRun(self.client, flow, parent, given, self._receiver), context
+        return ParentTaskRun(self.client, flow, parent, given, asked, self._receiver), context
 
     async def run(self) -> None:
         """Executes the flow until it has ended; `state`, `value` and `error` then say how."""
@@ -164,7 +168,7 @@ class FlowExecution:
         if verdict.status == "ACCEPT":
             self._announce("Resumed" if started.existed else "Created")
         if verdict.status == "REJECT" and verdict.state is not None:
-            self._end_with_kept(verdict.state)
+            await self._end_with_kept(verdict.state)
         elif verdict.status != "ACCEPT" or verdict.state is None:
             raise OrchestrationError(f"Flow run {started.name!r} cannot begin: {verdict.reason}")
         elif problem is not None:
@@ -181,38 +185,23 @@ class FlowExecution:
         if resumes is not None:
             if problem is not None:
                 raise problem
-            again = {"again": True} if self._parent_task.is_to_be_repeated else {}
-            return await self.client.begin_next_attempt(resumes, **again)
+            try:
+                return await self.client.begin_next_attempt(resumes, again=self._parent_task.is_to_be_repeated)
+            except ObjectNotFound:  # a subflow run that was announced, but not created any more
+                if self._resumes is not None:
+                    raise
         if flow.flow_run_name is not None:
             context.rename(names.from_template(flow.flow_run_name, context.parameters, "flow"))
-        new = NewFlowRun(
-            id=context.id,
-            name=context.name,
-            flow_name=flow.name,
-            flow_version=flow.version,
-            entrypoint=flow.entrypoint,
-            parameters=parameters.as_json(context.parameters),
-            call=self._call_to_keep(),
-            tags=context.tags,
-            policy=flow.policy,
-            parent_task_run_id=self._parent_task.id,
-            parent_flow_run_id=parent.id if parent else None,
-            idempotency_key=None if problem is not None else self._idempotency_key(),
-        )
-        return await self.client.create_flow_run(new, [Pending(), self._rejected(problem) if problem else Running()])
+        key = self._idempotency_key() if problem is None else None
+        new = new_flow_run(flow, context, self._parent_task.id, call_to_keep(self._given, self._receiver), key)
+        if parent is not None:
+            self._parent_task.announce_child(context.id)
+            await self.client.flush()
+        return await self.client.create_flow_run(new, [Pending(), rejected(problem) if problem else Running()])
 
     def _idempotency_key(self) -> str | None:
         key = self.flow.idempotency_key
         return names.idempotency_key(key, self.context.parameters, self._receiver) if key is not None else None
-
-    def _call_to_keep(self) -> tuple[str, bytes] | None:
-        """The call's arguments as another process needs them to resume the run, where their JSON does not say all."""
-        given = self._given if self._receiver is None else (self._given, self._receiver)
-        try:
-            serializer, data = serializers.dump(given)
-        except SerializationError:
-            return None  # it can be resumed by calling the flow again with its idempotency key
-        return (serializer, data) if serializer != "json" and len(data) <= _LARGEST_CALL else None
 
     async def _end_rejected(self, state: State[Any], problem: ParameterTypeError) -> None:
         context = self.context
@@ -224,13 +213,13 @@ class FlowExecution:
         self._end(state, problem)
         await self._call_hooks(self._now)
 
-    def _end_with_kept(self, state: State[Any]) -> None:
+    async def _end_with_kept(self, state: State[Any]) -> None:
         """Ends at once, as a run that has completed before: with the result kept then."""
         context = self.context
         engine_log(self.client.recorder, None).info(
             f"Flow run {context.name!r} has completed before; it gives its kept result and is not executed again."
         )
-        self.value = resolve(state.data) if state.data is not None else None
+        self.value = await value_of_completed(self.client, context.id, state)
         self._end(state, self.value)
 
     async def _begin_attempt(self, attempt: int) -> None:
@@ -257,11 +246,6 @@ class FlowExecution:
                 return error
         return None
 
-    def _rejected(self, problem: ParameterTypeError) -> State[Any]:
-        state = Failed(message=f"Validation of flow parameters failed with error: {problem}", data=keep_error(problem))
-        state.state_details = StateDetails(error=error_summary(problem, str(problem)))
-        return state
-
     def _announce(self, what: str) -> None:
         context, parent = self.context, self.context.parent
         if parent is not None:
@@ -279,11 +263,12 @@ class FlowExecution:
             self.context.log.info(
                 "Received non-final state 'AwaitingRetry' when proposing final state 'Failed' and will attempt to run again..."
             )
-            await self.io.sleep(retries.delay_before(self.flow.policy, self.context.attempt))
+            await self.io.sleep(retries.delay_before(self.flow.policy, self._tries))
             await self._start_again()
 
     async def _attempt(self) -> State[Any]:
         """Calls the function once, and gives the state it ended in, with its value or exception as data."""
+        self._tries += 1
         self.error = None
         try:
             value = await self._call()
@@ -298,7 +283,7 @@ class FlowExecution:
                 return self._failed(error.error if isinstance(error, StoppedIteration) else error)
         await self._finish_submitted()
         value = states_for_futures(value)
-        state = state_from_return(value, self.context.children_in_order())
+        state = state_from_return(value, self.context.judged_by())
         self.value = state.data
         if not state.is_completed() and state.is_final():
             self.error = error_of(state)
@@ -352,7 +337,7 @@ class FlowExecution:
         recorded = msgspec.structs.replace(state, data=self._kept(state))
         level = logging.INFO if state.is_completed() else logging.ERROR
         line = f"Finished in state {state}"
-        to_be_retried = state.is_failed() and context.attempt <= self.flow.policy.retries
+        to_be_retried = state.is_failed() and self._tries <= self.flow.policy.retries
         noted = 0 if to_be_retried else context.log.note(level, line)
         verdict = await self.client.propose_flow_run_state(context.id, recorded, context.attempt)
         if verdict.status == "ABORT":
@@ -367,12 +352,7 @@ class FlowExecution:
     def _kept(self, state: State[Any]) -> Any:
         if not state.is_completed():
             return keep_error(self.error) if self.error is not None else None
-        if isinstance(state.data, State) or states_in(state.data):
-            return None  # made of the states of runs, which are recorded themselves
-        kept = keep(state.data)
-        if isinstance(kept, Unkept):
-            self.context.log.warning(f"The result of flow {self.flow.name!r} is not kept: {kept.reason}. The run goes on.")
-        return kept
+        return kept_result(state.data, self.context)
 
     def _enter(self, state: State[Any], data: Any = None) -> None:
         details = msgspec.structs.replace(state.state_details, flow_run_id=self.context.id)
@@ -439,26 +419,4 @@ class FlowExecution:
 
     def describe(self) -> FlowRun:
         """The run as a record."""
-        context, state = self.context, self._now
-        created = clock.to_datetime(self._created)
-        return FlowRun(
-            id=context.id,
-            name=context.name,
-            flow_name=self.flow.name,
-            flow_version=self.flow.version,
-            entrypoint=self.flow.entrypoint,
-            parameters=context.parameters,
-            tags=list(context.tags),
-            empirical_policy=self.flow.policy,
-            parent_task_run_id=self._parent_task.id,
-            parent_flow_run_id=context.parent.id if context.parent else None,
-            run_count=context.attempt,
-            state_id=state.id,
-            state_type=state.type,
-            state_name=state.name,
-            state=state,
-            created=created,
-            expected_start_time=created,
-            start_time=created,
-            end_time=state.timestamp if state.is_final() else None,
-        )
+        return flow_run_record(self.flow, self.context, self._parent_task.id, self._now, self._created)

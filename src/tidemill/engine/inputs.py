@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import sys
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, cast
 
 import msgspec
 
-from tidemill.engine.dependencies import Annotation
+from tidemill.engine.dependencies import Annotation, ids_of_futures_in
 from tidemill.exceptions import SerializationError
 from tidemill.fingerprints import fingerprint, fingerprint_of_atoms, is_atom
-from tidemill.futures import TaskRunFuture
 from tidemill.states import State
 
 _encode = msgspec.json.Encoder().encode
@@ -84,8 +83,6 @@ class TrackedResults:
     def _run_of(self, value: Any) -> str | None:
         if isinstance(value, State):
             return cast("State[Any]", value).state_details.task_run_id
-        if isinstance(value, TaskRunFuture):
-            return cast("TaskRunFuture[Any]", value).task_run_id
         return self.source_of(value)
 
     def _add_one(self, value: Any, run_id: str) -> None:
@@ -108,15 +105,29 @@ class TrackedResults:
         self._sweep_at = max(_FIRST_SWEEP, 2 * (len(self._held) + len(self._watched)))
 
 
-def task_inputs(parameters: dict[str, Any], tracked: TrackedResults, parent_task_run: str | None) -> str:
-    """The JSON of a task run's `task_inputs`: for each parameter, the runs whose results it is made of."""
-    if parent_task_run is None and all(map(tracked.surely_knows_nothing_of, parameters.values())):
+def task_inputs(
+    parameters: dict[str, Any], tracked: TrackedResults, parent_task_run: str | None, waited_for: Sequence[str] = ()
+) -> str:
+    """The JSON of a task run's `task_inputs`: for each parameter, the runs whose results it is made of.
+
+    Args:
+        parameters: as they were given, so with futures.
+        parent_task_run: the task run that made the call.
+        waited_for: the task runs that were to be done first, although they give no parameter.
+    """
+    if parent_task_run is None and not waited_for and all(map(tracked.surely_knows_nothing_of, parameters.values())):
         return _no_inputs(tuple(parameters))
-    sources = {name: tracked.sources_in(value) for name, value in parameters.items()}
-    inputs = {name: [{"input_type": "task_run", "id": run_id} for run_id in run_ids] for name, run_ids in sources.items()}
+    sources: dict[str, Iterable[str]] = {name: _sources_of(value, tracked) for name, value in parameters.items()}
+    if waited_for:
+        sources["wait_for"] = waited_for
     if parent_task_run is not None:
-        inputs["__parents__"] = [{"input_type": "task_run", "id": parent_task_run}]
+        sources["__parents__"] = [parent_task_run]
+    inputs = {name: [{"input_type": "task_run", "id": run_id} for run_id in run_ids] for name, run_ids in sources.items()}
     return _encode(inputs).decode()
+
+
+def _sources_of(value: Any, tracked: TrackedResults) -> Iterable[str]:
+    return dict.fromkeys((*tracked.sources_in(value), *ids_of_futures_in(value)))
 
 
 @lru_cache(maxsize=1024)
@@ -164,7 +175,7 @@ def _identity(value: Any, tracked: TrackedResults) -> tuple[str, Any]:
 
 
 def _what_is_known_of(value: Any) -> tuple[str, ...]:
-    kind: Any = type(value)
+    kind: Any = type(value)  # pyright: ignore[reportUnknownVariableType]
     known = [f"{kind.__module__}.{kind.__qualname__}"]
     attributes: dict[str, Any] = getattr(value, "__dict__", {})
     for name, attribute in sorted(attributes.items()):

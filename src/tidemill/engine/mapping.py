@@ -24,11 +24,8 @@ def map_task(task: TaskDefinition, args: tuple[Any, ...], kwargs: dict[str, Any]
     futures: TaskRunFutureList[Any] = TaskRunFutureList()
     behind = 0
     for call_args, call_kwargs in _calls(task, args, kwargs):
-        futures.append(
-            submissions.submit(
-                task, task.with_receiver(call_args), call_kwargs, *look_through(call_args, call_kwargs, wait_for)
-            )
-        )
+        found = look_through(call_args, call_kwargs, wait_for)
+        futures.append(submissions.submit(task, task.with_receiver(call_args), call_kwargs, found))
         if len(futures) - behind > _WINDOW and not (task.is_async and futures[behind].runs_here):
             # Waits for the oldest: the others run meanwhile.
             futures[behind].wait()

@@ -13,7 +13,7 @@ from tidemill.exceptions import DefinitionError, ParameterTypeError
 
 _POSITIONAL_ONLY, _EITHER, _VAR_POSITIONAL, _KEYWORD_ONLY, _VAR_KEYWORD = inspect._ParameterKind  # pyright: ignore[reportPrivateUsage]
 _UNCHECKED = (inspect.Parameter.empty, Any, object)
-_LARGEST_RECORD = 512 * 1024
+LARGEST_RECORD = 512 * 1024
 _LONGEST_STAND_IN = 200
 
 
@@ -154,7 +154,7 @@ def as_json(parameters: dict[str, Any]) -> bytes:
     """The parameters as a JSON object; what JSON cannot hold, or is too large, is a readable stand-in."""
     try:
         data = msgspec.json.encode(parameters, enc_hook=_encodable)
-        if len(data) <= _LARGEST_RECORD:
+        if len(data) <= LARGEST_RECORD:
             return data
     except Exception:  # encoding asks objects for their own idea of themselves
         pass
@@ -166,7 +166,7 @@ def _readable(value: Any) -> Any:
         data = msgspec.json.encode(value, enc_hook=_encodable)
     except Exception:
         return stand_in(value)
-    if len(data) > _LARGEST_RECORD:
+    if len(data) > LARGEST_RECORD:
         return stand_in(value)
     return msgspec.Raw(data)
 

@@ -23,7 +23,13 @@ class ParentTaskRun:
     """
 
     def __init__(
-        self, client: Client, flow: FlowDefinition, parent: FlowRunContext | None, given: dict[str, Any], receiver: Any
+        self,
+        client: Client,
+        flow: FlowDefinition,
+        parent: FlowRunContext | None,
+        given: dict[str, Any],
+        asked: dict[str, Any],
+        receiver: Any,
     ) -> None:
         self.id: str | None = None
         self.child_to_resume: str | None = None
@@ -45,7 +51,7 @@ class ParentTaskRun:
             policy=None,
             created=now,
             progress=Progress(PENDING, "Pending", (("PENDING", None, None, now),)),
-            task_inputs=task_inputs(given, parent.tracked, None),
+            task_inputs=task_inputs(asked, parent.tracked, None),
             input_hash=input_hash(given, parent.tracked, receiver),
         )
         if parent.earlier is not None:
@@ -64,6 +70,12 @@ class ParentTaskRun:
         self._entry = found
         self.child_to_resume = found.details.child_flow_run_id if found.details is not None else None
         self.is_to_be_repeated = found.progress.name == AWAITING_RERUN
+
+    def announce_child(self, flow_run_id: str) -> None:
+        """Notes which subflow run there will be, before it is created: a process that dies in between leaves no orphan."""
+        if self._parent is not None:
+            self._entry.details = StateDetails(child_flow_run_id=flow_run_id)
+            self._recorder.put(self._entry)
 
     def follow(self, state: State[Any]) -> None:
         """Takes on a state of the subflow run; the parent is judged by the final one."""

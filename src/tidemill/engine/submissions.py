@@ -16,7 +16,7 @@ from tidemill.colour import IO, AsyncIO, BlockingIO, run_here, running_loop
 from tidemill.engine import isolation
 from tidemill.engine.context import ALONE, Submitted, TaskRunContext, current_run, enclosing_flow_run
 from tidemill.engine.definitions import TaskDefinition
-from tidemill.engine.dependencies import Upstream, failed_upstream, resolved, why_not_ready
+from tidemill.engine.dependencies import Inputs, Upstream, failed_upstream, resolved, why_not_ready
 from tidemill.engine.shipping import execute_elsewhere
 from tidemill.engine.task_run import TaskExecution
 from tidemill.exceptions import FencedRun, StoreError
@@ -249,14 +249,17 @@ class Submissions:
         task: TaskDefinition,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
-        upstream: Sequence[Upstream],
-        needs_resolving: bool,
+        inputs: Inputs | None,
     ) -> TaskRunFuture[Any]:
         """Creates a task run, to be executed when all it needs is there."""
         self._start_runner()
         bound = task.signature.bind(args, kwargs)
         loop = running_loop() if task.is_async and self.runner.shares_the_loop else None
         execution = TaskExecution(_ASYNC if task.is_async else _BLOCKING, task, bound, args, kwargs)
+        upstream, needs_resolving = (), False
+        if inputs is not None:
+            upstream, needs_resolving = inputs.upstream, inputs.need_resolving
+            execution.waited_for = inputs.waited_for
         submission = Submission(self, execution, args, kwargs, upstream, needs_resolving, loop)
         if not upstream:
             submission.take_inputs()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -20,6 +21,7 @@ from tidemill.engine.context import (
     running,
 )
 from tidemill.engine.definitions import TaskDefinition
+from tidemill.engine.dependencies import Upstream
 from tidemill.engine.earlier import is_finished
 from tidemill.engine.prints import capture_prints
 from tidemill.exceptions import MissingResult
@@ -61,6 +63,7 @@ class RecordedTaskRun:
         "state",
         "task",
         "value",
+        "waited_for",
     )
 
     def __init__(self, io: IO, task: TaskDefinition, bound: Bound, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -76,6 +79,7 @@ class RecordedTaskRun:
         self.is_identified = False
         self.is_away = False  # whether this process executes it for another
         self.is_reused = False  # whether an earlier attempt has finished it
+        self.waited_for: Sequence[Upstream] = ()  # what is to be done first, although it gives no argument
         self._tries: int = 0
         self._given = bound
         self._args: tuple[Any, ...] = args
@@ -139,16 +143,23 @@ class RecordedTaskRun:
         self.is_identified = True
         context, entry = self._context, self.entry
         context.parameters = parameters
-        flow_run, around = context.flow_run, context.around
+        flow_run = context.flow_run
         tracked = flow_run.tracked if flow_run is not None else inputs.NOTHING_TRACKED
-        parent = around.entry.id if isinstance(around, TaskRunContext) else None
-        entry.task_inputs = inputs.task_inputs(self._given[0], tracked, parent)
+        self.note_sources()
         entry.input_hash = inputs.input_hash(parameters, tracked, receiver)
         if flow_run is not None and flow_run.earlier is not None:
             self._find_earlier(flow_run, entry.input_hash)
         if self.task.task_run_name is not None:
             with running(context):
                 self._rename(names.from_template(self.task.task_run_name, parameters, "task"))
+
+    def note_sources(self) -> None:
+        """Notes which runs the inputs come from."""
+        flow_run, around = self._context.flow_run, self._context.around
+        tracked = flow_run.tracked if flow_run is not None else inputs.NOTHING_TRACKED
+        parent = around.entry.id if isinstance(around, TaskRunContext) else None
+        waited_for = [one.future.task_run_id for one in self.waited_for]
+        self.entry.task_inputs = inputs.task_inputs(self._given[0], tracked, parent, waited_for)
 
     def _find_earlier(self, flow_run: FlowRunContext, input_hash: str) -> None:
         earlier = flow_run.earlier

@@ -302,6 +302,7 @@ class TaskExecution(RecordedTaskRun):
 
     def not_ready(self, reason: str, cause: BaseException) -> None:
         """Stays Pending for good, since something that it needs has failed."""
+        self.note_sources()
         self.error = UnfinishedRun(f"Task run {self.entry.name!r} never started: {reason}")
         self.error.__cause__ = cause
         self._end(PENDING, "NotReady", reason, None)

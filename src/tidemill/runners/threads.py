@@ -134,36 +134,40 @@ class ThreadPool:
 
     def _work(self) -> None:
         here.pool = self
-        try:
-            while (work := self._next()) is not None:
-                self._taken += 1
-                if self._ended and self._asleep:
-                    self._ring()
-                if self._execute(work):
-                    self._ended.append(work)
-                del work
-        finally:
-            self.settle_ended()
+        while (work := self._next()) is not None:
+            self._taken += 1
+            if self._ended and self._asleep:
+                self._ring()
+            if self._execute(work):
+                self._ended.append(work)
+            del work
+        self.settle_ended()
 
     def _next(self) -> Work | None:
-        if self._workers - self._blocked > self._limit:  # others have come back from waiting
-            with self._counting:
-                if self._workers - self._blocked > self._limit:
-                    self._workers -= 1
-                    return None
+        """The next piece of work; None for a worker that is to go, and that is counted out."""
+        if self._workers - self._blocked > self._limit and self._leaves_as_surplus():
+            return None
         try:
-            return self._queue.get_nowait()
+            work = self._queue.get_nowait()
         except Empty:
-            pass
-        self.settle_ended()
-        with self._counting:
-            self._idle += 1
-        work = None if self._closed else self._queue.get()
-        with self._counting:
-            self._idle -= 1
-            if work is None:
+            self.settle_ended()
+            with self._counting:
+                self._idle += 1
+            work = None if self._closed else self._queue.get()
+            with self._counting:
+                self._idle -= 1
+        if work is None:
+            with self._counting:
                 self._workers -= 1
         return work
+
+    def _leaves_as_surplus(self) -> bool:
+        """Whether there are too many, since others have come back from waiting."""
+        with self._counting:
+            if self._workers - self._blocked <= self._limit:
+                return False
+            self._workers -= 1
+            return True
 
     def _ring(self) -> None:
         if self._attendant is None:

@@ -110,15 +110,41 @@ def keep(
 
 
 def keep_error(error: BaseException) -> ResultReference:
-    """Keeps an exception; one that does not survive pickling is kept as a FailedRun that says what it was."""
-    try:
-        data = serializers.dump_pickle(error)
-        pickle.loads(data)
-    except Exception:  # whatever the exception's own methods raise
-        data = pickle.dumps(FailedRun(f"{type(error).__qualname__}: {_message(error)}"))
-    if len(data) > settings.current().results_inline_limit:
-        data = pickle.dumps(FailedRun(f"{type(error).__qualname__}: {_message(error)[:1000]}"))
+    """Keeps an exception. One whose class takes other arguments than it hands on to Exception is put together again from its
+    parts; one that does not survive even that is kept as a FailedRun that says what it was."""
+    data = _pickled(error) or _pickled(_Parts(error))
+    if data is None or len(data) > settings.current().results_inline_limit:
+        message = _message(error) if data is None else _message(error)[:1000]
+        data = pickle.dumps(FailedRun(f"{type(error).__qualname__}: {message}"))
     return ResultReference("pickle", data)
+
+
+class _Parts:
+    """An exception as what it is made of; unpickled, it is the exception."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        error = self._error
+        return _put_together, (type(error), error.args, error.__dict__)
+
+
+def _put_together(kind: type[BaseException], args: tuple[Any, ...], attributes: dict[str, Any]) -> BaseException:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(attributes)
+    return error
+
+
+def _pickled(value: Any) -> bytes | None:
+    """The value, pickled, if it can be read again."""
+    try:
+        data = serializers.dump_pickle(value)
+        pickle.loads(data)
+    except Exception:  # whatever the value's own methods raise
+        return None
+    return data
 
 
 def load(reference: ResultReference) -> Any:

@@ -155,6 +155,15 @@ class Task(TaskDefinition, Generic[P, R_co]):
 
     @overload
     def submit(  # pyright: ignore[reportOverlappingOverload]
+        self: Task[P, Generator[T, Any, Any]],
+        *args: Any,
+        return_state: Literal[True],
+        wait_for: Iterable[Any] | None = None,
+        **kwargs: Any,
+    ) -> State[list[T]]: ...
+
+    @overload
+    def submit(  # pyright: ignore[reportOverlappingOverload]
         self: Task[P, Coroutine[Any, Any, T]],
         *args: Any,
         return_state: Literal[True],

@@ -14,6 +14,7 @@ from tidemill.engine.definitions import FlowDefinition
 from tidemill.engine.final_state import states_for_futures
 from tidemill.engine.shipping import (
     Surroundings,
+    end_interrupted,
     execute_elsewhere,
     states_to_send,
     surrounded_by,
@@ -36,8 +37,7 @@ async def execute(execution: TaskExecution) -> None:
         await io.in_thread(lambda: execute_elsewhere(execution, child.call, child.kill))
     except BaseException as error:  # nobody waits any more: a time limit around it, a cancellation, Ctrl-C
         child.kill()
-        if not execution.has_ended:
-            execution.crash(error)
+        end_interrupted(execution, error)
         raise
 
 

@@ -86,6 +86,9 @@ def execute_elsewhere(execution: TaskExecution, call: Call, stop: Callable[[], N
         except (SerializationError, RaisedInChild) as error:
             execution.end_failed(_named(error, execution))
             return
+        except BaseException as error:  # nobody waits any more, and whoever did has killed the other process
+            end_interrupted(execution, error)
+            raise
         _take_back(execution, answer)
         return
 
@@ -208,11 +211,23 @@ def _take_back(execution: TaskExecution, answer: Answer) -> None:
         raise SerializationError(answer.problem)
 
 
-def _goes_on_after(execution: TaskExecution, error: ChildDied) -> bool:
-    """Whether the task is to be executed again after its process ended in the middle."""
+def end_interrupted(execution: TaskExecution, error: BaseException) -> None:
+    """Records that the wait for a task run in another process, which has been killed, was interrupted."""
+    _take_over_stored(execution)
+    if not execution.has_ended:
+        execution.crash(error)
+
+
+def _take_over_stored(execution: TaskExecution) -> None:
+    """Goes on from what the other process has recorded."""
     stored = run_blocking(connect(_BLOCKING).task_run_entry(execution.entry.id))
     if stored is not None:
         execution.take_over(stored)
+
+
+def _goes_on_after(execution: TaskExecution, error: ChildDied) -> bool:
+    """Whether the task is to be executed again after its process ended in the middle."""
+    _take_over_stored(execution)
     if execution.has_ended:
         return False
     if execution.is_late:
@@ -265,4 +280,4 @@ def _without_value(state: State[Any]) -> State[Any]:
     return state if isinstance(state.data, ResultReference) else msgspec.structs.replace(state, data=None)
 
 
-__all__ = ["execute_elsewhere", "execute_packed", "states_to_send", "surrounded_by", "surroundings_of"]
+__all__ = ["end_interrupted", "execute_elsewhere", "execute_packed", "states_to_send", "surrounded_by", "surroundings_of"]

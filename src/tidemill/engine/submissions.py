@@ -12,7 +12,7 @@ from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any
 
 from tidemill.client import connect
-from tidemill.colour import IO, AsyncIO, BlockingIO, run_here, running_loop
+from tidemill.colour import IO, AsyncIO, BlockingIO, run_blocking, run_here, running_loop
 from tidemill.engine import isolation
 from tidemill.engine.context import ALONE, Submitted, TaskRunContext, current_run, enclosing_flow_run
 from tidemill.engine.definitions import TaskDefinition
@@ -21,7 +21,7 @@ from tidemill.engine.shipping import execute_elsewhere
 from tidemill.engine.task_run import TaskExecution
 from tidemill.exceptions import FencedRun, StoreError
 from tidemill.futures import TaskRunFuture
-from tidemill.interrupts import Stopped, stop_thread
+from tidemill.interrupts import Stopped, stop_thread, unwinding_signals
 from tidemill.runners.base import TaskRunner
 from tidemill.runners.threads import ThreadPoolTaskRunner
 from tidemill.states import State
@@ -363,6 +363,14 @@ def _no_commit(ticket: int) -> None:
 
 @atexit.register
 def _finish_alone() -> None:
-    """Tasks submitted outside a flow run end before the interpreter does."""
-    while ALONE.submissions is not None and (outstanding := ALONE.submissions.outstanding()):
-        outstanding[0].wait()
+    """Tasks submitted outside a flow run end before the interpreter does; when that is interrupted, as far as they can."""
+    submissions = ALONE.submissions
+    if submissions is None:
+        return
+    try:
+        with unwinding_signals():
+            while outstanding := submissions.outstanding():
+                outstanding[0].wait()
+    except BaseException:
+        run_blocking(submissions.stop(_BLOCKING, "The program was interrupted."))
+        raise

@@ -114,8 +114,7 @@ def keep_error(error: BaseException) -> ResultReference:
     parts; one that does not survive even that is kept as a FailedRun that says what it was."""
     data = _pickled(error) or _pickled(_Parts(error))
     if data is None or len(data) > settings.current().results_inline_limit:
-        message = _message(error) if data is None else _message(error)[:1000]
-        data = pickle.dumps(FailedRun(f"{type(error).__qualname__}: {message}"))
+        data = pickle.dumps(FailedRun(f"{type(error).__qualname__}: {_message(error)[:1000]}"))
     return ResultReference("pickle", data)
 
 

@@ -288,7 +288,7 @@ def test_a_task_that_waits_for_its_inputs_holds_no_thread():
 
     busy, total = parent()
     assert total == 100
-    assert busy <= 2
+    assert busy < 8  # a hundred that wait in threads would have taken all
 
 
 def test_no_thread_is_left_when_the_flow_has_ended(wait_until):

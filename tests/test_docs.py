@@ -4,6 +4,8 @@ Fences that mean something here, beside those that are for reading only:
 
     ```python                    a whole script: it runs, in an empty home, and must not raise
     ```python script             the same, in a process of its own: for what concerns the process
+    ```python killed, run again  the same, and it kills its process; then it runs once more, to the end
+    ```python killed, resumed    the same, but the second time by `tidemill flow-run resume`
     ```python notebook           the cells of a notebook, one after the other, separated by `# %%`
     ```python pytest             a file of tests: it passes
     ```python no-run: REASON     cannot run, for this reason; it compiles
@@ -18,9 +20,11 @@ import contextlib
 import doctest
 import inspect
 import io
+import json
 import re
 import runpy
 import shlex
+import signal
 import subprocess
 import sys
 import types
@@ -33,7 +37,7 @@ import pytest
 from cyclopts import App, CycloptsError
 
 import tidemill
-from tidemill import exceptions, runtime, settings, states, testing
+from tidemill import caching, exceptions, runtime, settings, states, testing
 from tidemill.cli.app import app
 from tidemill.flows import FlowOptions
 from tidemill.tasks import TaskOptions
@@ -100,6 +104,10 @@ def test_an_example_runs_and_answers_as_shown(block: Block, tmp_path: Path, chil
             output = run_here(script)
         case "script":
             output = run_apart([sys.executable, str(script)], child_environment)
+        case "killed, run again":
+            output = run_killed(script, child_environment) + run_apart([sys.executable, str(script)], child_environment)
+        case "killed, resumed":
+            output = run_killed(script, child_environment) + resume_newest(script, child_environment)
         case "notebook":
             output = run_cells(block.text)
         case "pytest":
@@ -138,6 +146,37 @@ def run_apart(command: list[str], child_environment: ChildEnvironment) -> str:
     )
     assert done.returncode == 0, done.stdout
     return done.stdout
+
+
+def run_killed(script: Path, child_environment: ChildEnvironment) -> str:
+    """Runs a script whose process does not survive it; gives what it wrote."""
+    command = [sys.executable, str(script)]
+    environment = child_environment({"PYTHONUNBUFFERED": "1"})
+    done = subprocess.run(
+        command, env=environment, cwd=script.parent, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120
+    )
+    assert done.returncode == -signal.SIGKILL, done.stdout
+    return done.stdout
+
+
+def resume_newest(script: Path, child_environment: ChildEnvironment) -> str:
+    """Resumes the newest flow run by the command; gives what it wrote."""
+    environment, tidemill_program = child_environment({"PYTHONUNBUFFERED": "1"}), [sys.executable, "-m", "tidemill"]
+
+    def run(*words: str) -> str:
+        return subprocess.run(
+            [*tidemill_program, "flow-run", *words],
+            env=environment,
+            cwd=script.parent,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=120,
+            check=True,
+        ).stdout
+
+    newest = json.loads(run("ls", "--limit", "1", "--json"))[0]
+    return run("resume", newest["name"])
 
 
 def run_cells(text: str) -> str:
@@ -234,6 +273,7 @@ def public_names(module: types.ModuleType) -> Iterator[str]:
 
 MODULES = {
     "tidemill": tidemill,
+    "tidemill.caching": caching,
     "tidemill.states": states,
     "tidemill.runtime": runtime,
     "tidemill.testing": testing,

@@ -7,13 +7,15 @@ name of the way is kept beside the bytes.
 
 from __future__ import annotations
 
+import io
 import pickle
+import sys
 import zlib
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from math import isfinite
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any, NamedTuple, Protocol, cast
 
 import msgspec
@@ -74,13 +76,46 @@ def dump_pickle(value: Any) -> bytes:
     try:
         return pickle.dumps(value, protocol=_PICKLE_PROTOCOL)
     except Exception as first:  # pickle raises whatever a value's own methods raise
-        import cloudpickle  # pyright: ignore[reportMissingTypeStubs]
-
         try:
-            return cloudpickle.dumps(value, protocol=_PICKLE_PROTOCOL)  # pyright: ignore[reportUnknownMemberType]
+            return _dump_with_cloudpickle(value)
         except Exception:
             name = type(value).__qualname__
             raise SerializationError(f"a value of type {name} cannot be pickled ({first})") from None
+
+
+def _dump_with_cloudpickle(value: Any) -> bytes:
+    """The value, with functions that have no name to be found by. What the program itself defines goes by name all the same,
+    so that another process of the same program gets objects of its own classes."""
+    import cloudpickle  # pyright: ignore[reportMissingTypeStubs]
+
+    class NamingPickler(cloudpickle.Pickler):  # type: ignore[misc]  # pyright: ignore[reportUntypedBaseClass, reportUnknownMemberType]
+        def reducer_override(self, obj: Any) -> Any:
+            if isinstance(obj, type | FunctionType) and obj.__module__ == "__main__" and _is_found_in_main(obj):
+                return NotImplemented
+            return super().reducer_override(obj)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+
+    file = io.BytesIO()
+    NamingPickler(file, protocol=_PICKLE_PROTOCOL).dump(value)  # pyright: ignore[reportUnknownMemberType]
+    return file.getvalue()
+
+
+def _is_found_in_main(named: type | FunctionType) -> bool:
+    found: Any = sys.modules["__main__"]
+    for name in named.__qualname__.split("."):
+        found = getattr(found, name, None)
+    return found is named
+
+
+def name_classes_of_main() -> None:
+    """In a process that executes another program's functions: gives the classes of that program's `__main__`, which came by
+    value, their names here, so that their objects are pickled by name."""
+    from cloudpickle import cloudpickle  # pyright: ignore[reportMissingTypeStubs]
+
+    main = sys.modules["__main__"]
+    came: dict[str, type] = getattr(cloudpickle, "_DYNAMIC_CLASS_TRACKER_BY_ID", {})
+    for kind in list(came.values()):
+        if kind.__module__ == "__main__" and "." not in kind.__qualname__:
+            setattr(main, kind.__name__, kind)
 
 
 def dump_json(value: Any) -> bytes:

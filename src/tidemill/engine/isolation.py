@@ -90,6 +90,7 @@ def _call(child: _Borrowed, flow: FlowDefinition, context: FlowRunContext, args:
 
 def _execute_flow_call(package: FlowCall) -> bytes:
     """What the child does."""
+    serializers.name_classes_of_main()
     flow = package.flow
     with surrounded_by(package.surroundings) as flow_run:
         io = AsyncIO() if flow.is_async else BlockingIO()

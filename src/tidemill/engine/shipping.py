@@ -57,6 +57,7 @@ class Package(msgspec.Struct):
     args: Any
     kwargs: dict[str, Any]
     log_prints: bool
+    tries: int
 
 
 class Answer(msgspec.Struct):
@@ -110,13 +111,21 @@ def _packed(execution: TaskExecution) -> bytes:
     surroundings = surroundings_of(execution.flow_run)
     args, kwargs = execution.arguments
     package = Package(
-        surroundings, execution.task, execution.entry, execution.parameters, args, kwargs, execution.prints_are_logged
+        surroundings=surroundings,
+        task=execution.task,
+        entry=execution.entry,
+        parameters=execution.parameters,
+        args=args,
+        kwargs=kwargs,
+        log_prints=execution.prints_are_logged,
+        tries=execution.tries,
     )
     return serializers.dump_by_value((execute_packed, package))
 
 
 def execute_packed(package: Package) -> bytes:
     """What the other process does: executes the task run to its durable end, and packs the answer."""
+    serializers.name_classes_of_main()
     with surrounded_by(package.surroundings) as flow_run:
         task = package.task
         entry = package.entry
@@ -129,6 +138,7 @@ def execute_packed(package: Package) -> bytes:
             package.kwargs,
             package.log_prints,
         )
+        execution.tries = package.tries
         _execute(execution)
         wait_for_submitted(flow_run)
         children = states_to_send(flow_run, entry.id)
@@ -227,9 +237,12 @@ def _take_over_stored(execution: TaskExecution) -> None:
 
 def _goes_on_after(execution: TaskExecution, error: ChildDied) -> bool:
     """Whether the task is to be executed again after its process ended in the middle."""
+    made = execution.tries
     _take_over_stored(execution)
     if execution.has_ended:
         return False
+    if execution.tries == made:  # it died before it had recorded that it began
+        execution.note_start()
     if execution.is_late:
         execution.end_timed_out()
         return False

@@ -52,7 +52,6 @@ class RecordedTaskRun:
         "_given",
         "_kwargs",
         "_position",
-        "_tries",
         "client",
         "entry",
         "io",
@@ -62,6 +61,7 @@ class RecordedTaskRun:
         "log",
         "state",
         "task",
+        "tries",
         "value",
         "waited_for",
     )
@@ -80,7 +80,7 @@ class RecordedTaskRun:
         self.is_away = False  # whether this process executes it for another
         self.is_reused = False  # whether an earlier attempt has finished it
         self.waited_for: Sequence[Upstream] = ()  # what is to be done first, although it gives no argument
-        self._tries: int = 0
+        self.tries: int = 0  # how often this attempt has called the function
         self._given = bound
         self._args: tuple[Any, ...] = args
         self._kwargs: dict[str, Any] = kwargs
@@ -238,8 +238,8 @@ class RecordedTaskRun:
 
     def take_over(self, entry: TaskRunEntry) -> None:
         """Goes on from what another process has recorded of the run."""
+        self.tries += entry.progress.run_count - self.entry.progress.run_count
         self.entry = self._context.entry = entry
-        self._tries = entry.progress.run_count
 
     def here(self) -> Any:
         """Makes this run the current one, for a `with` block."""

@@ -208,10 +208,14 @@ class TaskExecution(RecordedTaskRun):
 
     async def start(self) -> None:
         """Enters Running, or Retrying."""
-        self._tries += 1
+        self.note_start()
+        await self._call_hooks()
+
+    def note_start(self) -> None:
+        """Records that the function is called."""
+        self.tries += 1
         again = self.entry.progress.run_count > 0
         self.advance(RUNNING, "Retrying" if again else None, None)
-        await self._call_hooks()
 
     async def _call(self) -> Any:
         task = self.task
@@ -269,9 +273,9 @@ class TaskExecution(RecordedTaskRun):
         if self.abandoned:
             return False
         message = str(error) if error is self._timed_out else "Task run encountered an exception."
-        if self._tries <= self.task.policy.retries and await self._is_retriable(error, message):
+        if self.tries <= self.task.policy.retries and await self._is_retriable(error, message):
             self.log.error(f"Encountered exception during execution:\n{traceback_text(error)}")
-            await self._await_retry(retries.delay_before(self.task.policy, self._tries), message)
+            await self._await_retry(retries.delay_before(self.task.policy, self.tries), message)
             return not self.abandoned
         self.end_failed(error)
         return False

@@ -12,6 +12,8 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 LAST_LINE = {
     "async_flow.py": "The longest word is millstone",
     "hello.py": "1 + 1 = 2",
+    "parallel.py": "The commonest word is 'the', 6 times",
+    "resume_after_crash.py": "5 payments for 5 orders, 5 of them different",
     "subflows.py": "harbour 49, market 43, station 36",
     "weather.py": "Lisbon is the warmest with 24.5 degrees",
 }

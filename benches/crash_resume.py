@@ -352,7 +352,7 @@ class Crashes:
             out, _ = process.communicate(timeout=moment if self.found.kills < self._kills else None)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.communicate()
+            out, _ = process.communicate()  # it may have come to its end just before
         self._say(story, [f"{process} is left over" for process in self._harness.left_over()])
         if process.returncode == -signal.SIGKILL:
             return False

@@ -344,6 +344,9 @@ class FlowExecution:
             raise FencedRun(f"Flow run {context.name!r} cannot end in state {state}: {verdict.reason}")
         if verdict.status == "REJECT" and verdict.state is not None and verdict.state.is_scheduled():
             return False
+        if verdict.status == "REJECT" and verdict.state is None and not state.is_cancelled():
+            await self._end_cancelled()  # somebody has cancelled it at the last moment
+            return True
         self._end(verdict.state or state, state.data)
         context.log.show(noted, level, line)
         await self._call_hooks(self._now)
@@ -380,11 +383,14 @@ class FlowExecution:
 
     async def _end_cancelled(self) -> None:
         """Records that somebody cancelled the run, and lets the hooks run."""
-        message = "The run was cancelled."
+        run = await self.client.flow_run(self.context.id)
+        reason = run.state.message if run is not None and run.state is not None and run.state.is_cancelling() else None
+        message = reason or "The run was cancelled."
         await self._stop_submitted(message)
         state = Cancelled(message=message)
         if await self._propose_final(state):
-            self.error = CancelledRun(f"Flow run {self.context.name!r} was cancelled.")
+            self.value = None
+            self.error = CancelledRun(f"Flow run {self.context.name!r} was cancelled: {message}")
 
     async def _stop_submitted(self, reason: str) -> None:
         if self.context.submissions is not None and self.context.pid == os.getpid():

@@ -2,7 +2,7 @@
 
 Fences that mean something here, beside those that are for reading only:
 
-    ```python                    a whole script: it runs, in an empty home, and must not raise
+    ```python                    a whole script: it runs, in an empty home and folder, and must not raise
     ```python script             the same, in a process of its own: for what concerns the process
     ```python killed, run again  the same, and it kills its process; then it runs once more, to the end
     ```python killed, resumed    the same, but the second time by `tidemill flow-run resume`
@@ -128,7 +128,8 @@ def test_an_example_runs_and_answers_as_shown(block: Block, tmp_path: Path, chil
 
 def run_here(script: Path) -> str:
     """Runs a script in this process, as its main module; gives what it wrote."""
-    with contextlib.redirect_stdout(io.StringIO()) as written, contextlib.redirect_stderr(written):
+    written = io.StringIO()
+    with contextlib.chdir(script.parent), contextlib.redirect_stdout(written), contextlib.redirect_stderr(written):
         runpy.run_path(str(script), run_name="__main__")
     return written.getvalue()
 

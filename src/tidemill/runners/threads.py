@@ -14,6 +14,7 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
 from tidemill.futures import here
+from tidemill.interrupts import Stopped
 from tidemill.runners.base import Settle, TaskRunner, Work, checked_workers
 
 DEFAULT_MAX_WORKERS = 64
@@ -134,14 +135,18 @@ class ThreadPool:
 
     def _work(self) -> None:
         here.pool = self
-        while (work := self._next()) is not None:
-            self._taken += 1
-            if self._ended and self._asleep:
-                self._ring()
-            if self._execute(work):
-                self._ended.append(work)
-            del work
-        self.settle_ended()
+        try:
+            while (work := self._next()) is not None:
+                self._taken += 1
+                if self._ended and self._asleep:
+                    self._ring()
+                if self._execute(work):
+                    self._ended.append(work)
+                del work
+            self.settle_ended()
+        except Stopped:  # meant for the task, which had just ended; the pool ends too
+            with self._counting:
+                self._workers -= 1
 
     def _next(self) -> Work | None:
         """The next piece of work; None for a worker that is to go, and that is counted out."""

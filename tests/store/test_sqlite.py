@@ -11,7 +11,7 @@ import apsw
 import pytest
 
 from tidemill.exceptions import StoreCorrupt, StoreError, StoreFull, StoreReadOnly, StoreTooNew, StoreUnreachable
-from tidemill.store import migrate, sqlite
+from tidemill.store import file_systems, migrate
 from tidemill.store.filelock import FileLock
 from tidemill.store.sqlite import SqliteDatabase
 
@@ -241,17 +241,17 @@ class TestPlace:
             write(open_database())
 
     def test_a_network_file_system_is_refused(self, open_database: Open, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        here = sqlite._file_system_of(str(path.parent.parent))
-        monkeypatch.setattr(sqlite, "_NETWORK_FILE_SYSTEMS", frozenset({here}))
+        here = file_systems.file_system_of(str(path.parent.parent))
+        monkeypatch.setattr(file_systems, "_NETWORK_FILE_SYSTEMS", frozenset({here}))
         with pytest.raises(StoreUnreachable, match=rf"{path.parent} is on a network file system \({here}\).*local disk"):
             messages(open_database())
         assert not path.exists()
 
     @pytest.mark.parametrize(("folder", "kind"), [("/proc", "proc"), ("/proc/self", "proc"), ("/sys", "sysfs")])
     def test_the_file_system_of_a_folder_is_found_in_the_table_of_mounts(self, folder: str, kind: str) -> None:
-        assert sqlite._file_system_of(folder) == kind
+        assert file_systems.file_system_of(folder) == kind
 
     def test_the_file_system_of_a_folder_is_what_the_system_says(self, tmp_path: Path) -> None:
         said = subprocess.run(["stat", "-f", "-c", "%T", str(tmp_path)], capture_output=True, text=True, check=True).stdout
-        ours = sqlite._file_system_of(str(tmp_path)) or ""
+        ours = file_systems.file_system_of(str(tmp_path)) or ""
         assert ours.removesuffix("fs")[:3] == said.strip()[:3]

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import TypeVar
 
-from tidemill.cli.output import printable, when
+from tidemill.cli.output import note, printable, when
 from tidemill.client import Client, connect
 from tidemill.colour import BlockingIO, run_blocking
-from tidemill.exceptions import AmbiguousName, ObjectNotFound, StoreError
+from tidemill.exceptions import AmbiguousName, ObjectNotFound, StoreError, StoreUnreachable
 from tidemill.records import FlowRun, TaskRun
 
 R = TypeVar("R", FlowRun, TaskRun)
 
 _MOST_CANDIDATES = 10
+_PATIENCE_SECONDS = 2.0
 
 
 def open_client() -> Client:
@@ -23,8 +23,13 @@ def open_client() -> Client:
     Runs whose process is gone are noted as such first, so that every command shows what is true now.
     """
     client = connect(BlockingIO())
-    with suppress(StoreError):  # a database that can only be read is shown as it is
-        run_blocking(client.reclaim_lost_runs())
+    try:
+        with client.database.waiting_at_most(_PATIENCE_SECONDS):
+            run_blocking(client.reclaim_lost_runs())
+    except StoreUnreachable as error:
+        note(f"Runs whose process is gone may be shown as running. {error}")
+    except StoreError:  # a database that can only be read is shown as it is
+        pass
     return client
 
 

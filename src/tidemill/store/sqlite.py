@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote
 
@@ -14,6 +15,7 @@ import apsw
 from tidemill.exceptions import StoreError, StoreReadOnly, StoreUnreachable
 from tidemill.interrupts import shielded
 from tidemill.store import migrate
+from tidemill.store.file_systems import refuse_network_file_system
 from tidemill.store.filelock import FileLock
 from tidemill.store.sqlite_errors import explained, folder_error, plain_errors, too_new
 
@@ -25,7 +27,8 @@ _CHECKPOINT_PAGES = 2048
 # Only foreign programs can make us wait here: our own writers queue on the file lock.
 _FOREIGN_WRITER_TIMEOUT_MS = 60_000
 _WAIT_SLICE_SECONDS = 0.1
-_NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "fuse.sshfs", "fuse.s3fs"})
+# Who closes while another process is in for longer is not the last to close, and so has nothing to write.
+_CLOSING_PATIENCE_SECONDS = 1.0
 
 
 class SqliteDatabase:
@@ -42,6 +45,7 @@ class SqliteDatabase:
         self._connection: Any = None
         self._read_only: Any = None
         self._queue: FileLock | None = None
+        self._patience: float | None = None
         self._depth = 0
         self._in_transaction = False
         self._inode = 0
@@ -56,7 +60,11 @@ class SqliteDatabase:
 
     def enter(self, wait: bool = True) -> bool:
         """Keeps every other writer, of this process and of others, out until `leave`; without `wait`, answers False at once
-        if one is in. Re-entrant. Inside, the thread is shielded from interruptions; while it waits, it is not."""
+        if one is in. Re-entrant. Inside, the thread is shielded from interruptions; while it waits, it is not.
+
+        Raises:
+            StoreUnreachable: the process that is in is stopped, and has been for long.
+        """
         shielded.__enter__()
         locked = False
         try:
@@ -68,6 +76,15 @@ class SqliteDatabase:
             raise
         self._stay_out(locked)
         return False
+
+    @contextmanager
+    def waiting_at_most(self, seconds: float) -> Generator[None]:
+        """In the block, waiting for other processes ends after so many seconds, with StoreUnreachable; whatever they do."""
+        before, self._patience = self._patience, seconds
+        try:
+            yield
+        finally:
+            self._patience = before
 
     def leave(self) -> None:
         self._depth -= 1
@@ -85,7 +102,7 @@ class SqliteDatabase:
     def _stand_in_queue(self, wait: bool) -> bool:
         self._depth += 1  # first: what interrupts us here must not leave the queue for us
         try:
-            if self._depth > 1 or self._open_queue().acquire(wait):
+            if self._depth > 1 or self._open_queue().acquire(wait, self._patience):
                 return True
         except BaseException:
             self._depth -= 1
@@ -152,18 +169,26 @@ class SqliteDatabase:
         """Closes the connection, in the queue, since the last one to close checkpoints."""
         with self.thread_lock:
             if self._connection is not None:
-                self.enter()
+                entered = self._enter_to_close()
                 try:
                     self._connection.close()
                     self._connection = None
                 finally:
-                    self.leave()
+                    if entered:
+                        self.leave()
             if self._read_only is not None:
                 self._read_only.close()
                 self._read_only = None
             if self._queue is not None and self._depth == 0:
                 self._queue.forget()
                 self._queue = None
+
+    def _enter_to_close(self) -> bool:
+        try:
+            with self.waiting_at_most(_CLOSING_PATIENCE_SECONDS):
+                return self.enter()
+        except StoreUnreachable:
+            return False
 
     def forget_after_fork(self) -> None:
         """In a forked child: drops what belongs to the parent, without touching the parent's files or locks.
@@ -186,7 +211,7 @@ class SqliteDatabase:
             folder = os.path.dirname(self.path)
             try:
                 os.makedirs(folder, exist_ok=True)
-                _refuse_network_file_system(folder)
+                refuse_network_file_system(folder)
                 self._queue = FileLock(self.path + ".lock")
             except OSError as error:
                 raise folder_error(folder, error) from None
@@ -195,7 +220,9 @@ class SqliteDatabase:
     def _connect_to_read(self) -> Any:
         """The connection, or where nothing can be written one that only reads."""
         try:
-            return self._connect_in_queue()
+            with shielded:
+                self._open_queue()
+                return self._connect_beside_queue() or self._connect_in_queue()
         except StoreReadOnly:
             if not os.path.exists(self.path):
                 raise
@@ -204,6 +231,25 @@ class SqliteDatabase:
         address = f"file:{quote(os.path.abspath(self.path))}?{how}"
         self._read_only = apsw.Connection(address, flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
         return self._read_only
+
+    def _connect_beside_queue(self) -> Any:
+        """The connection to a file that is there and needs no migration: nothing is written to it then, so that it can be
+        read whoever is in the queue. None for any other."""
+        if not os.path.exists(self.path):
+            return None
+        try:
+            connection: Any = apsw.Connection(self.path, flags=apsw.SQLITE_OPEN_READWRITE)
+            try:
+                connection.set_busy_timeout(_FOREIGN_WRITER_TIMEOUT_MS)
+                if not connection.readonly("main") and _schema_of(connection) == migrate.latest():
+                    return self._set_up(connection)
+            except BaseException:
+                connection.close()
+                raise
+            connection.close()
+        except apsw.Error:  # in the queue it will be seen again, and explained
+            pass
+        return None
 
     def _connect_in_queue(self) -> Any:
         self.enter()
@@ -258,18 +304,21 @@ class SqliteDatabase:
         try:
             connection.set_busy_timeout(_FOREIGN_WRITER_TIMEOUT_MS)
             self._migrate(connection)
-            connection.execute(f"PRAGMA synchronous={self._synchronous}; PRAGMA foreign_keys=ON")
-            connection.execute("PRAGMA wal_autocheckpoint=0; PRAGMA temp_store=MEMORY")
-            connection.set_wal_hook(self._after_commit)
+            return self._set_up(connection)
         except BaseException:
             connection.close()
             raise
+
+    def _set_up(self, connection: Any) -> Any:
+        connection.execute(f"PRAGMA synchronous={self._synchronous}; PRAGMA foreign_keys=ON")
+        connection.execute("PRAGMA wal_autocheckpoint=0; PRAGMA temp_store=MEMORY")
+        connection.set_wal_hook(self._after_commit)
         self._inode = os.stat(self.path).st_ino
         self._connection = connection
         return connection
 
     def _migrate(self, connection: Any) -> None:
-        version = connection.execute("PRAGMA user_version").fetchall()[0][0]
+        version = _schema_of(connection)
         if version > migrate.latest():
             raise too_new(self.path, version, migrate.latest())
         if version == migrate.latest():
@@ -337,6 +386,10 @@ class Transaction:
             self._database.leave()
 
 
+def _schema_of(connection: Any) -> int:
+    return connection.execute("PRAGMA user_version").fetchall()[0][0]
+
+
 _open_databases: weakref.WeakSet[SqliteDatabase] = weakref.WeakSet()
 
 
@@ -362,28 +415,3 @@ def _forget_all_after_fork() -> None:
 
 
 os.register_at_fork(before=_hold_all_before_fork, after_in_parent=_let_go_after_fork, after_in_child=_forget_all_after_fork)
-
-
-def _refuse_network_file_system(folder: str) -> None:
-    """SQLite's shared memory does not work between machines: two writers would destroy the file."""
-    kind = _file_system_of(folder)
-    if kind in _NETWORK_FILE_SYSTEMS:
-        raise StoreUnreachable(
-            f"{folder} is on a network file system ({kind}), where SQLite can lose data. Set TIDEMILL_HOME to a folder on "
-            "a local disk."
-        )
-
-
-def _file_system_of(folder: str) -> str | None:
-    """The type of the file system that holds a folder, from Linux's table of mounts; None where there is no such table."""
-    device = os.stat(folder).st_dev
-    wanted = f"{os.major(device)}:{os.minor(device)}"
-    try:
-        with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as table:
-            for line in table:
-                fields = line.split(" ")
-                if fields[2] == wanted:
-                    return fields[fields.index("-") + 1]
-    except (OSError, ValueError, IndexError):
-        pass
-    return None

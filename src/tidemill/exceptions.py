@@ -23,6 +23,9 @@ TidemillError
 ├── MissingContextError           called outside a run                         (also RuntimeError)
 ├── ObjectNotFound
 │   └── AmbiguousName
+├── FlowNotLoaded                 a flow's file does not give the flow any more
+├── ChildDied                     a child process ended before it replied
+├── RaisedInChild                 an exception of a child process cannot be brought here
 ├── SettingsError                 a setting or profile is wrong                (also ValueError)
 ├── SerializationError            a value cannot be turned into bytes or back
 └── StoreError                    the database cannot do its work
@@ -131,6 +134,40 @@ class ObjectNotFound(TidemillError):
 
 class AmbiguousName(ObjectNotFound):
     """Several runs answer to this name; use the id."""
+
+
+class FlowNotLoaded(TidemillError):
+    """The flow cannot be loaded from its recorded entry point."""
+
+
+class ChildDied(TidemillError):
+    """The child process ended before it replied.
+
+    Attributes:
+        exit_code: what it exited with; None if a signal ended it.
+        signal: the number of the signal that ended it, or None.
+        stopped: whether this process ended it.
+        begun: whether the call may have begun; if not, it can safely be made again in another child.
+    """
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        exit_code: int | None = None,
+        signal: int | None = None,
+        stopped: bool = False,
+        begun: bool = True,
+    ) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+        self.signal = signal
+        self.stopped = stopped
+        self.begun = begun
+
+
+class RaisedInChild(TidemillError):
+    """A function called in a child process raised an exception that cannot be brought here; its text is in the message."""
 
 
 class SettingsError(TidemillError, ValueError):

@@ -8,7 +8,7 @@ import signal
 from contextlib import suppress
 from typing import Any
 
-from tidemill.exceptions import TidemillError
+from tidemill.exceptions import ChildDied, RaisedInChild
 
 _CAUSES = {
     "SIGKILL": "perhaps by the system for lack of memory (`dmesg` would tell)",
@@ -21,36 +21,6 @@ _CAUSES = {
     "SIGINT": "somebody asked it to end",
     "SIGXCPU": "its limit of processor time",
 }
-
-
-class ChildDied(TidemillError):
-    """The child process ended before it replied.
-
-    Attributes:
-        exit_code: what it exited with; None if a signal ended it.
-        signal: the number of the signal that ended it, or None.
-        stopped: whether `Child.kill` or `Child.close` did it.
-        begun: whether the call may have begun; if not, it can safely be made again in another child.
-    """
-
-    def __init__(
-        self,
-        message: str | None = None,
-        *,
-        exit_code: int | None = None,
-        signal: int | None = None,
-        stopped: bool = False,
-        begun: bool = True,
-    ) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
-        self.signal = signal
-        self.stopped = stopped
-        self.begun = begun
-
-
-class RaisedInChild(TidemillError):
-    """A function called in a child process raised an exception that cannot be brought here; its text is in the message."""
 
 
 def explained(code: int | None) -> tuple[str, int | None]:
@@ -85,3 +55,6 @@ def raised(reply: bytes) -> BaseException:
     with suppress(Exception):  # of those that mind notes
         error.add_note(f"In the child process:\n{text}")
     return error
+
+
+__all__ = ["ChildDied", "RaisedInChild", "explained", "raised"]

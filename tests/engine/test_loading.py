@@ -197,6 +197,36 @@ class TestScriptsWithoutAGuard:
         assert load("print(load(sys.argv[1])())", f"{script}:first").splitlines() == [f"__main__.first {script}", "1"]
         assert len(recorded.flow_runs()) == 1
 
+    @pytest.mark.parametrize(
+        "call",
+        ["step()", "step(return_state=True)", "step.submit()", "step.map([1])", "asyncio.run(async_step())", "list(values())"],
+    )
+    def test_so_does_the_first_call_of_a_task(self, load: Load, project: Path, recorded: Any, call: str) -> None:
+        script = write(
+            project / "script.py",
+            f"""
+            import asyncio
+            from tidemill import flow, task
+
+            @task
+            def step(x=1): raise AssertionError("it was executed")
+
+            @task
+            async def async_step(): raise AssertionError("it was executed")
+
+            @task
+            def values(): yield
+
+            @flow
+            def first(): return 1
+
+            {call}
+            raise AssertionError("it went on")
+            """,
+        )
+        assert load("load(sys.argv[1])", f"{script}:first").splitlines() == [f"__main__.first {script}"]
+        assert recorded.task_runs() == []
+
     def test_what_is_not_defined_by_then_cannot_be_had(self, load: Load, project: Path) -> None:
         script = write(
             project / "script.py",
@@ -213,7 +243,7 @@ class TestScriptsWithoutAGuard:
             """,
         )
         said = refusal(load, f"{script}:second")
-        assert f"{script} calls a flow, or ends the program, before it defines 'second'" in said
+        assert f"{script} calls a flow or task, or ends the program, before it defines 'second'" in said
         assert 'Put the call under `if __name__ == "__main__":`' in said
 
     def test_a_script_that_ends_the_program_after_the_definition(self, load: Load, project: Path) -> None:
@@ -280,7 +310,7 @@ class TestModules:
     def test_one_that_calls_a_flow_while_it_is_imported(self, load: Load, packaged: Path) -> None:
         write(packaged, PACKAGED + "\nmy_flow()\n")
         said = refusal(load, f"{packaged}:my_flow")
-        assert "Module outer.inner.flows calls a flow, or ends the program, while it is imported" in said
+        assert "Module outer.inner.flows calls a flow or task, or ends the program, while it is imported" in said
         assert "__name__" in said
 
 

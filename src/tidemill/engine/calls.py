@@ -30,6 +30,7 @@ def call_task(
 ) -> Any:
     """Calls a task: gives its value or raises its exception; with `return_state`, gives its state. For an async task, a
     coroutine that does."""
+    stop_if_loading(task)
     args = task.with_receiver(args)
     bound = task.signature.bind(args, kwargs)
     io = ASYNC if task.is_async else BLOCKING
@@ -66,6 +67,7 @@ def submit_task(
     task: TaskDefinition, args: tuple[Any, ...], kwargs: dict[str, Any], return_state: bool, wait_for: WaitFor = None
 ) -> Any:
     """Submits a task to the task runner of its flow run: gives a future or, with `return_state`, waits for the state."""
+    stop_if_loading(task)
     if return_state and task.is_async and running_loop() is not None:
         raise RuntimeError(
             f"{task.name}.submit(return_state=True) waits for the state, which an event loop cannot. Write `future = "

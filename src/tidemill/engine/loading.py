@@ -2,7 +2,7 @@
 
 A script is executed once more, as `__main__`, since everything that was recorded of it says so: the keys of its tasks, and
 the classes in its pickled results. But nothing may be started by that: the blocks under `if __name__ == "__main__":` are
-left out, and where the file calls a flow all the same, loading ends there. A module is imported under its own name.
+left out, and where the file calls a flow or task all the same, loading ends there. A module is imported under its own name.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from tidemill.engine.definitions import Definition, FlowDefinition
 from tidemill.engine.failures import traceback_text
-from tidemill.exceptions import TidemillError
+from tidemill.exceptions import FlowNotLoaded
 
 _MAIN = ("__main__", "__mp_main__")  # the second is what multiprocessing calls the first in its children
 _CALL_AGAIN = "To continue such a run, call the flow again, in the same way, with the same idempotency_key."
@@ -28,25 +28,21 @@ _loading = False
 _replaced: list[ModuleType] = []  # a module that nobody refers to may lose its globals while its functions still run
 
 
-class FlowNotLoaded(TidemillError):
-    """The flow cannot be loaded from its recorded entry point."""
-
-
-class _FlowCalled(BaseException):
-    """Ends the execution of a file that is being loaded where it calls a flow; no `except Exception` may stop it."""
+class _Called(BaseException):
+    """Ends the execution of a file that is being loaded where it calls a flow or task; no `except Exception` may stop it."""
 
 
 class _Loaded(NamedTuple):
-    """What a file has defined, and whether a call of a flow ended it early."""
+    """What a file has defined, and whether a call ended it early."""
 
     module: ModuleType
     cut_short: bool = False
 
 
 def stop_if_loading(definition: Definition) -> None:
-    """To be asked before a flow is called: while a file is being loaded, nothing may be started."""
+    """To be asked before a flow or task is called: while a file is being loaded, nothing may be started."""
     if _loading:
-        raise _FlowCalled(definition.name)
+        raise _Called(definition.name)
 
 
 def load_flow(entrypoint: str, *, name: str | None = None, module: str | None = None) -> FlowDefinition:
@@ -137,7 +133,8 @@ def _import(module: str) -> _Loaded:
         __import__(module)  # unlike import_module, leaves the frames of the import system out of tracebacks
         return _Loaded(sys.modules[module])
     raise FlowNotLoaded(
-        f"Module {module} calls a flow, or ends the program, while it is imported, and nothing may be started now. {_GUARD}"
+        f"Module {module} calls a flow or task, or ends the program, while it is imported, and nothing may be started now. "
+        f"{_GUARD}"
     )
 
 
@@ -165,7 +162,7 @@ def _come_first(folder: str) -> None:
 
 
 class _Loading:
-    """Around the execution of a file: no flow may be started. Goes on behind the block where a call of one ended it, and where
+    """Around the execution of a file: no run may be started. Goes on behind the block where a call ended it, and where
     the file itself ended the program, which it does when what is wanted may be defined."""
 
     def __init__(self, what: str) -> None:
@@ -180,7 +177,7 @@ class _Loading:
         _loading = False
         if isinstance(error, Exception):
             raise FlowNotLoaded(f"{self._what} cannot be loaded:\n{traceback_text(error)}") from error
-        return isinstance(error, _FlowCalled | SystemExit)
+        return isinstance(error, _Called | SystemExit)
 
 
 def _without_guarded_blocks(path: str) -> CodeType:
@@ -237,8 +234,8 @@ def _flows_of(module: ModuleType) -> Iterator[FlowDefinition]:
 def _raise_not_found(loaded: _Loaded, place: str, qualname: str) -> NoReturn:
     if loaded.cut_short:
         raise FlowNotLoaded(
-            f"{place} calls a flow, or ends the program, before it defines {qualname!r}, and loading a file stops there, so "
-            f"that nothing is started twice. {_GUARD}"
+            f"{place} calls a flow or task, or ends the program, before it defines {qualname!r}, and loading a file stops "
+            f"there, so that nothing is started twice. {_GUARD}"
         )
     names = sorted({flow.qualname for flow in _flows_of(loaded.module)})
     listed = f"Its flows are {', '.join(names[:_MOST_NAMES])}" if names else "It has no flow"

@@ -8,6 +8,7 @@ from typing import Any, cast
 from tidemill import logs
 from tidemill.engine.definitions import TaskDefinition
 from tidemill.engine.dependencies import Annotation, WaitFor, allow_failure, look_through, unmapped
+from tidemill.engine.loading import stop_if_loading
 from tidemill.engine.submissions import submissions_here
 from tidemill.exceptions import DefinitionError
 from tidemill.futures import TaskRunFuture, TaskRunFutureList
@@ -19,6 +20,7 @@ _NO_MEMBER = object()
 
 def map_task(task: TaskDefinition, args: tuple[Any, ...], kwargs: dict[str, Any], wait_for: WaitFor) -> TaskRunFutureList[Any]:
     """Submits the calls, and gives their futures."""
+    stop_if_loading(task)
     logs.set_up()
     submissions = submissions_here()
     futures: TaskRunFutureList[Any] = TaskRunFutureList()

@@ -19,7 +19,6 @@ VALUES = {
     "array": "array.array('d', range(1000))",
     "cycle": "cycle()",
     "lock": "threading.Lock()",
-    "iterator": "iter([1, 2])",
     "shared parts": "[shared, shared, list(shared)]",
     "texts of equal value": "[''.join(['a', 'b']), 'ab', str('ab')]",
     "nan": "[float('nan'), -0.0, 0.0, True, 1, 1.0]",
@@ -70,3 +69,27 @@ def test_inputs_are_recognised_in_another_process(say, two_of, value):
     before, after = two_of(source.replace("VALUE", value), "die()", "pass")
     assert say(before, killed=True) == ["use", "use"]
     assert say(after) == ["end"]
+
+
+BESIDE_A_FUNCTION = """
+    class Point:
+        pass
+
+    @task
+    def make():
+        return Point(), lambda n: n + 1
+
+    @flow(idempotency_key="nightly")
+    def nightly(key=None):
+        point, add = make()
+        MOMENT
+        return isinstance(point, Point), add(1)
+
+    say(*nightly())
+"""
+
+
+def test_an_object_beside_a_function_is_still_one_of_its_class(say, two_of):
+    before, after = two_of(BESIDE_A_FUNCTION, "die()", "pass")
+    say(before, killed=True)
+    assert say(after) == ["True 2"]

@@ -35,7 +35,7 @@ RUNNERS = {
     "sequential": ("tidemill", "SequentialTaskRunner()"),
     "threads": ("tidemill", "ThreadPoolTaskRunner(max_workers=4)"),
     "processes": ("tidemill", "ProcessPoolTaskRunner(max_workers=2)"),
-    "dask": ("tidemill.runners.dask", "DaskTaskRunner(cluster_kwargs={'n_workers': 2, 'threads_per_worker': 1})"),
+    "dask": ("tidemill.runners.dask", "DaskTaskRunner(n_workers=2)"),
 }
 
 FLOW = """

@@ -28,17 +28,21 @@ def count(text: str) -> Counter[str]:
 
 @task
 def add_up(counts: list[Counter[str] | Exception]) -> Counter[str]:
-    return sum((found for found in counts if isinstance(found, Counter)), Counter())
+    total: Counter[str] = Counter()
+    for found in counts:
+        if not isinstance(found, Exception):
+            total += found
+    return total
 
 
 @flow(task_runner=ThreadPoolTaskRunner(max_workers=8))
 def word_count(pages: list[str]) -> Counter[str]:
     texts = read.map(pages)
     counts = count.map(texts)
-    total = add_up.submit(allow_failure(counts))
-    missing = [page for page, text in zip(pages, texts, strict=True) if text.wait().is_failed()]
+    total = add_up.submit(allow_failure(counts)).result()
+    missing = [page for page, text in zip(pages, texts, strict=True) if text.state.is_failed()]
     get_run_logger().info("Not found: %s", ", ".join(missing) or "nothing")
-    return total.result()
+    return total
 
 
 if __name__ == "__main__":

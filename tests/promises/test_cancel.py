@@ -86,6 +86,9 @@ PLACES = {
     "in a subflow": ({"body": "part()", "part": "sleeping()"}, 1),
     "in submitted tasks": ({"body": "polling.map(range(3)).result()"}, 3),
     "where nobody waits for submitted tasks": ({"body": "polling.map(range(3))"}, 3),
+    "in an async task": ({"body_async": "await waiting()"}, 1),
+    "in gathered tasks": ({"body_async": "await asyncio.gather(waiting(1), waiting(2))"}, 2),
+    "in submitted async tasks": ({"body_async": "await waiting.map(range(3))"}, 3),
     "in an async flow": ({"body_async": "say('ready'); await asyncio.sleep(600)"}, 1),
     "in child processes": ({"body": "sleeping.map(range(2)).result()", "options": "task_runner=ProcessPoolTaskRunner(2)"}, 2),
 }

@@ -3,10 +3,13 @@
 import asyncio
 import functools
 import inspect
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+
+from tidemill import task
 
 
 class Colour:
@@ -57,3 +60,37 @@ class Colour:
 @pytest.fixture(params=["plain", "async"])
 def colour(request: pytest.FixtureRequest) -> Colour:
     return Colour(request.param)
+
+
+class Gate:
+    """A task that ends when it is told to."""
+
+    def __init__(self) -> None:
+        self.begun, self.open = threading.Event(), threading.Event()
+
+        @task
+        def gate(x: Any = None) -> Any:
+            self.begun.set()
+            assert self.open.wait(60)
+            return x
+
+        self.task = gate
+
+
+@pytest.fixture
+def new_gate() -> Iterator[Callable[[], Gate]]:
+    """Makes tasks that end when they are told to, and at the latest with the test."""
+    made: list[Gate] = []
+
+    def make() -> Gate:
+        made.append(Gate())
+        return made[-1]
+
+    yield make
+    for gate in made:
+        gate.open.set()
+
+
+@pytest.fixture
+def gate(new_gate: Callable[[], Gate]) -> Gate:
+    return new_gate()

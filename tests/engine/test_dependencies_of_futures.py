@@ -168,6 +168,42 @@ class TestWhereTheyAreFound:
 
         assert parent() == [True]
 
+    def test_many_futures_in_one_argument(self, make):
+        give, _ = make
+
+        @task
+        def total(values):
+            return sum(values)
+
+        @flow
+        def parent():
+            return total.submit(give.map(range(1000))).result()
+
+        assert parent() == sum(range(1000))
+
+    def test_the_futures_of_a_map_as_an_argument_are_a_plain_list_of_values(self, make):
+        give, take = make
+
+        @flow
+        def parent():
+            return take.submit(give.map([1, 2])).result(), take.submit({"all": give.map([3])}).result()
+
+        assert parent() == ([1, 2], {"all": [3]})
+
+    @pytest.mark.parametrize(
+        "wrap",
+        [
+            lambda future: collections.OrderedDict(a=future),
+            lambda future: collections.defaultdict(list, a=future),
+            lambda future: type("Mapping", (dict,), {})(a=future),
+        ],
+        ids=["OrderedDict", "defaultdict", "own subclass"],
+    )
+    def test_dicts_of_other_classes(self, make, wrap):
+        value, passed = taken(make, wrap)
+        assert value == {"a": 7}
+        assert type(value) is type(passed)
+
 
 class TestWhatIsRecorded:
     def test_each_argument_leads_back_to_its_run(self, recorded, make):
@@ -207,3 +243,63 @@ class TestWhatIsRecorded:
 
         parent()
         assert sources(run_of(recorded, "take"), "x") == [("task_run", run_of(recorded, "give")["id"])]
+
+    def test_what_is_only_waited_for_is_recorded_apart(self, recorded, make):
+        give, take = make
+
+        @flow
+        def parent():
+            take.submit(1, wait_for=[give.submit(5)])
+
+        parent()
+        taking = run_of(recorded, "take")
+        assert sources(taking, "wait_for") == [("task_run", run_of(recorded, "give")["id"])]
+        assert taking["task_inputs"]["x"] == []
+
+    def test_of_a_failed_upstream_too(self, recorded, make):
+        _, take = make
+
+        @task
+        def fail():
+            raise LookupError
+
+        @flow
+        def parent():
+            take.submit(fail.submit())
+            return 1
+
+        parent()
+        assert sources(run_of(recorded, "take"), "x") == [("task_run", run_of(recorded, "fail")["id"])]
+
+    def test_the_message_names_some_and_counts_the_others(self, recorded, make):
+        _, take = make
+
+        @task
+        def fail(x):
+            raise LookupError
+
+        @flow
+        def parent():
+            take.submit(fail.map(range(5)))
+            return 1
+
+        parent()
+        message = run_of(recorded, "take")["state"]["message"]
+        assert message.count("fail-") == 3
+        assert message.endswith("and 2 more did not reach a 'COMPLETED' state.")
+
+    def test_a_subflow_leads_back_too(self, recorded, make):
+        give, _ = make
+
+        @flow
+        def below(x):
+            return x
+
+        @flow
+        def parent():
+            return below(give.submit(5))
+
+        assert parent() == 5
+        link = recorded.flow_run(flow="below")["parent_task_run_id"]
+        (stand_in,) = (run for run in recorded.task_runs() if run["id"] == link)
+        assert sources(stand_in, "x") == [("task_run", run_of(recorded, "give")["id"])]

@@ -4,8 +4,11 @@ import asyncio
 import functools
 import inspect
 import itertools
+import json
+import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +16,8 @@ import pytest
 import tidemill
 from tidemill import ProcessPoolTaskRunner, SequentialTaskRunner, ThreadPoolTaskRunner
 from tidemill.runners.base import TaskRunner
+from tidemill.runners.children import Child, Children
+from tidemill.serializers import dump_by_value
 
 # A runner that is added here is held to all of test_conformance.py.
 RUNNERS: dict[str, Callable[[], TaskRunner]] = {
@@ -149,3 +154,71 @@ def run_of(recorded: Any) -> Callable[[str], dict[str, Any]]:
 def story(recorded: Any) -> Callable[[dict[str, Any]], list[str]]:
     """The names of the states that a run went through."""
     return lambda run: [state["name"] for state in recorded.states(run)]
+
+
+@pytest.fixture
+def child() -> Iterator[Child]:
+    child = Child.start()
+    yield child
+    child.kill()
+
+
+@pytest.fixture
+def children() -> Iterator[Children]:
+    children = Children(most_idle=2)
+    yield children
+    children.close()
+
+
+@pytest.fixture(scope="session")
+def call() -> Callable[..., Any]:
+    """Calls a function in a child. It and the modules it imports travel; its value comes back as JSON."""
+
+    def in_child(child: Child, function: Callable[[Any], Any], argument: Any = None) -> Any:
+        def executed(argument: Any) -> bytes:
+            return json.dumps(function(argument)).encode()
+
+        executed.__module__ = "__main__"  # by value, whatever the name of this file is there
+        function.__module__ = "__main__"
+        return json.loads(child.call(dump_by_value((executed, argument))))
+
+    return in_child
+
+
+@pytest.fixture(scope="session")
+def lives() -> Callable[[int], bool]:
+    """Whether a process exists and is not dead yet."""
+
+    def look(pid: int) -> bool:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except (FileNotFoundError, ProcessLookupError):
+            return False
+        return state not in "ZX"
+
+    return look
+
+
+class Gauge:
+    """Counts how many are inside it at once, and lets nobody out before so many have been."""
+
+    def __init__(self, wanted: int) -> None:
+        self.most = self.inside = 0
+        self._wanted = wanted
+        self._changed = threading.Condition()
+
+    def __enter__(self) -> None:
+        with self._changed:
+            self.inside += 1
+            self.most = max(self.most, self.inside)
+            self._changed.notify_all()
+            assert self._changed.wait_for(lambda: self.most >= self._wanted, timeout=60)
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self.inside -= 1
+
+
+@pytest.fixture(scope="session")
+def new_gauge() -> type[Gauge]:
+    return Gauge

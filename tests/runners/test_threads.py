@@ -1,6 +1,5 @@
 """Task runs on threads: many at once, none that starves, none left over."""
 
-import contextvars
 import functools
 import threading
 import time
@@ -8,16 +7,13 @@ import time
 import pytest
 
 from tidemill import (
-    SequentialTaskRunner,
     ThreadPoolTaskRunner,
     as_completed,
     flow,
     quote,
-    runtime,
     task,
     wait,
 )
-from tidemill.exceptions import DefinitionError
 
 
 def on_threads(max_workers):
@@ -30,26 +26,6 @@ OUR_THREADS = {"tidemill-worker", "tidemill-attendant"}
 def workers():
     """The threads that execute tasks now."""
     return [thread for thread in threading.enumerate() if thread.name == "tidemill-worker"]
-
-
-class Gauge:
-    """Counts how many are inside it at once, and lets nobody out before so many have been."""
-
-    def __init__(self, wanted):
-        self.most = self.inside = 0
-        self._wanted = wanted
-        self._changed = threading.Condition()
-
-    def __enter__(self):
-        with self._changed:
-            self.inside += 1
-            self.most = max(self.most, self.inside)
-            self._changed.notify_all()
-            assert self._changed.wait_for(lambda: self.most >= self._wanted, timeout=60)
-
-    def __exit__(self, *_):
-        with self._changed:
-            self.inside -= 1
 
 
 # Many
@@ -178,8 +154,8 @@ def test_a_subflow_that_submits_inside_a_task_does_not_starve():
 # How many at once
 
 
-def test_tasks_overlap_up_to_the_number_of_workers():
-    gauge = Gauge(wanted=50)
+def test_tasks_overlap_up_to_the_number_of_workers(new_gauge):
+    gauge = new_gauge(wanted=50)
 
     @task
     def sleepy(x):
@@ -194,8 +170,8 @@ def test_tasks_overlap_up_to_the_number_of_workers():
     assert gauge.most == 50
 
 
-def test_by_default_many_overlap_too():
-    gauge = Gauge(wanted=20)
+def test_by_default_many_overlap_too(new_gauge):
+    gauge = new_gauge(wanted=20)
 
     @task
     def sleepy(x):
@@ -209,8 +185,8 @@ def test_by_default_many_overlap_too():
     assert many() == list(range(20))
 
 
-def test_one_worker_executes_one_at_a_time_in_the_order_of_submission():
-    order, gauge = [], Gauge(wanted=1)
+def test_one_worker_executes_one_at_a_time_in_the_order_of_submission(new_gauge):
+    order, gauge = [], new_gauge(wanted=1)
 
     @task
     def step(x):
@@ -330,262 +306,3 @@ def test_a_deep_recursion_of_tasks_on_one_worker():
         return down.submit(100).result()
 
     assert dive() == 100
-
-
-# The runner itself
-
-
-@pytest.mark.parametrize("wrong", [0, -1, 1.5, "4", True, float("inf"), [2]], ids=repr)
-def test_a_number_of_workers_that_is_none_is_refused(wrong):
-    with pytest.raises(DefinitionError, match="max_workers must be a whole number of at least 1"):
-        ThreadPoolTaskRunner(max_workers=wrong)
-
-
-def test_a_runner_shows_what_it_is():
-    assert repr(ThreadPoolTaskRunner(max_workers=3)) == "ThreadPoolTaskRunner(max_workers=3)"
-    assert repr(SequentialTaskRunner()) == "SequentialTaskRunner()"
-
-
-@pytest.mark.parametrize("wrong", [int, "threads", 4], ids=repr)
-def test_a_task_runner_that_is_none_is_refused(wrong):
-    with pytest.raises(DefinitionError, match="task_runner"):
-
-        @flow(task_runner=wrong)
-        def parent():
-            return 1
-
-
-def test_two_flow_runs_at_once_do_not_share_workers():
-    gauge = Gauge(wanted=4)
-
-    @task
-    def sleepy(x):
-        with gauge:
-            return x
-
-    @on_threads(2)
-    def two():
-        return sleepy.map(range(2)).result()
-
-    given = []
-    threads = [threading.Thread(target=lambda: given.append(two())) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert given == [[0, 1]] * 2
-
-
-def test_a_subflow_has_workers_of_its_own():
-    go = threading.Event()
-
-    @task
-    def slow():
-        go.wait(60)
-
-    @task
-    def quick():
-        go.set()
-        return 1
-
-    @flow
-    def below():
-        return quick.submit().result()
-
-    @on_threads(1)
-    def parent():
-        future = slow.submit()
-        value = below()
-        future.result()
-        return value
-
-    assert parent() == 1
-
-
-def test_context_variables_are_those_of_the_place_of_submission():
-    wanted = contextvars.ContextVar("wanted", default="nothing")
-
-    @task
-    def read():
-        found = wanted.get()
-        wanted.set("changed inside")
-        return found
-
-    @on_threads(1)
-    def parent():
-        futures = []
-        for word in ["tea", "milk"]:
-            wanted.set(word)
-            futures.append(read.submit())
-        return [future.result() for future in futures], wanted.get()
-
-    assert parent() == (["tea", "milk"], "milk")
-
-
-# Outside a flow, and in threads of the user's
-
-
-def test_a_task_is_submitted_outside_a_flow(recorded):
-    @task
-    def step(x):
-        return x + 1
-
-    future = step.submit(step.submit(1))
-    assert future.result() == 3
-    assert {(run["state_type"], run["flow_run_id"]) for run in recorded.task_runs()} == {("COMPLETED", None)}
-
-
-def test_a_thread_of_the_users_submits_to_the_flow_whose_context_it_has(recorded):
-    @task
-    def step(x):
-        return runtime.flow_run.id
-
-    @flow
-    def parent():
-        given = []
-        context = contextvars.copy_context()
-        thread = threading.Thread(target=lambda: context.run(lambda: given.append(step.submit(1).result())))
-        thread.start()
-        thread.join(60)
-        return given
-
-    assert parent() == [recorded.flow_run()["id"]]
-    assert recorded.task_run()["flow_run_id"] == recorded.flow_run()["id"]
-
-
-def test_many_threads_of_the_users_submit_at_once(recorded):
-    @task
-    def step(x):
-        return x
-
-    @on_threads(4)
-    def parent():
-        given = []
-
-        def submit(start):
-            given.extend(step.map(range(start, start + 50)).result())
-
-        threads = []
-        for start in range(0, 400, 50):
-            context = contextvars.copy_context()
-            threads.append(threading.Thread(target=context.run, args=(submit, start)))
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(60)
-        return sorted(given)
-
-    assert parent() == list(range(400))
-    runs = recorded.task_runs(limit=1000)
-    assert len({run["name"] for run in runs}) == len(runs) == 400
-
-
-def test_a_future_of_one_flow_run_is_an_argument_in_another(recorded):
-    @task
-    def give():
-        return 7
-
-    @task
-    def take(x):
-        return x + 1
-
-    @flow
-    def below(future):
-        return take.submit(future).result()
-
-    @flow
-    def parent():
-        future = give.submit()
-        outer.append(future)
-        return below(future)
-
-    outer = []
-    assert parent() == 8
-    assert take.submit(outer[0]).result() == 8
-
-
-def test_a_future_is_good_after_its_flow_run():
-    kept = []
-
-    @task
-    def step(x):
-        return [x]
-
-    @flow
-    def parent():
-        kept.append(step.submit(1))
-        return 1
-
-    parent()
-    assert kept[0].done()
-    assert kept[0].result() == [1]
-    assert kept[0].wait(0).result() == [1]
-    assert kept[0].name.startswith("step-")
-
-
-# Ends
-
-
-def test_a_crash_of_one_task_leaves_the_others(recorded):
-    @task
-    def leave(x):
-        if x == 1:
-            raise SystemExit(3)
-        if x == 2:
-            raise KeyboardInterrupt
-        if x == 3:
-            raise GeneratorExit
-        return x
-
-    @on_threads(1)
-    def parent():
-        futures = leave.map(range(5))
-        futures.wait()
-        return [future.state.type.value for future in futures]
-
-    assert parent() == ["COMPLETED", "CRASHED", "CRASHED", "CRASHED", "COMPLETED"]
-
-
-def test_a_flow_that_looks_at_a_crashed_task_gets_what_ended_it(recorded):
-    @task
-    def leave():
-        raise SystemExit(3)
-
-    @on_threads(1)
-    def parent():
-        leave.submit().result()
-
-    with pytest.raises(SystemExit) as caught:
-        parent()
-    assert caught.value.code == 3
-    assert recorded.flow_run()["state_type"] == "CRASHED"
-    assert recorded.task_run()["state_type"] == "CRASHED"
-
-
-def test_a_flows_time_limit_drops_what_has_not_started(recorded):
-    begun = []
-
-    @task
-    def step(x):
-        begun.append(x)
-        while flow_is_going_on.is_set():
-            time.sleep(0.001)
-        return x
-
-    flow_is_going_on = threading.Event()
-
-    @flow(task_runner=ThreadPoolTaskRunner(max_workers=1), timeout_seconds=0.2)
-    def parent():
-        flow_is_going_on.set()
-        step.map(range(3))
-        try:
-            while True:
-                time.sleep(0.001)
-        finally:
-            threading.Timer(0.3, flow_is_going_on.clear).start()  # by then the rest has been dropped
-
-    state = parent(return_state=True)
-    assert (state.type.value, state.name) == ("FAILED", "TimedOut")
-    assert begun == [0]
-    runs = sorted(recorded.task_runs(), key=lambda run: run["id"])
-    assert [run["state_type"] for run in runs] == ["COMPLETED", "CANCELLED", "CANCELLED"]

@@ -84,7 +84,7 @@ HOMES: dict[str, set[str]] = {
     "pydantic": {"engine.parameters"},
     "pydantic_core": {"engine.parameters"},
     "ray": {"runners.ray"},
-    "rich": {"cli"},
+    "rich": {"cli", "engine.progress"},
     "uvicorn": {"server"},
 }
 
@@ -98,6 +98,11 @@ LATE_IMPORTS: dict[str, dict[str, str]] = {
     "engine/parameters.py": {
         "pydantic": "start-up time: only annotations that a value does not meet exactly need it",
         "pydantic.errors": "start-up time: as pydantic",
+    },
+    "engine/progress.py": {
+        "rich.console": "start-up time: only a long map on a terminal shows progress",
+        "rich.markup": "start-up time: as rich.console",
+        "rich.progress": "start-up time: as rich.console",
     },
     "interrupts.py": {"ctypes": "start-up time: only a time limit on a thread that is not the main one needs it"},
     "runners/child.py": {

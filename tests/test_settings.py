@@ -61,6 +61,7 @@ def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) ->
     [
         ("log_prints", "yes", True),
         ("logging_colors", "OFF", False),
+        ("progress", "0", False),
         ("durability", "Power", "power"),
         ("logging_level", "warning", "WARNING"),
         ("logging_level", "5", "5"),

@@ -160,6 +160,7 @@ class Settings:
     logging_max_message: int = _setting(
         1_000_000, COUNT, "Characters of a logged message that are recorded; the rest is cut, with a mark."
     )
+    progress: bool = _setting(True, FLAG, "Show the progress of a long map as the last line of a terminal.")
     log_prints: bool = _setting(
         False, FLAG, "Log what flows and tasks print, where they do not say.", "TIDEMILL_LOGGING_LOG_PRINTS"
     )

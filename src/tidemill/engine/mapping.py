@@ -9,6 +9,7 @@ from tidemill import logs
 from tidemill.engine.definitions import TaskDefinition
 from tidemill.engine.dependencies import Annotation, WaitFor, allow_failure, look_through, unmapped
 from tidemill.engine.loading import stop_if_loading
+from tidemill.engine.progress import FEWEST_CALLS, progress_of
 from tidemill.engine.submissions import submissions_here
 from tidemill.exceptions import DefinitionError
 from tidemill.futures import TaskRunFuture, TaskRunFutureList
@@ -24,34 +25,56 @@ def map_task(task: TaskDefinition, args: tuple[Any, ...], kwargs: dict[str, Any]
     logs.set_up()
     submissions = submissions_here()
     futures: TaskRunFutureList[Any] = TaskRunFutureList()
-    behind = 0
-    for call_args, call_kwargs in _calls(task, args, kwargs):
-        found = look_through(call_args, call_kwargs, wait_for)
-        futures.append(submissions.submit(task, task.with_receiver(call_args), call_kwargs, found))
-        if len(futures) - behind > _WINDOW and not (task.is_async and futures[behind].runs_here):
-            # Waits for the oldest: the others run meanwhile.
-            futures[behind].wait()
-            behind += 1
-            while behind < len(futures) and futures[behind].done():
+    behind, progress = 0, None
+    arguments = _arguments(task, args, kwargs)
+    try:
+        for call_args, call_kwargs in _calls(task, arguments, len(args)):
+            found = look_through(call_args, call_kwargs, wait_for)
+            future = submissions.submit(task, task.with_receiver(call_args), call_kwargs, found)
+            futures.append(future)
+            if progress is not None:
+                progress.follow(future)
+            elif len(futures) == FEWEST_CALLS + 1:
+                progress = progress_of(task.name, futures, _known_length(arguments))
+            if len(futures) - behind > _WINDOW and not (task.is_async and futures[behind].runs_here):
+                # Waits for the oldest: the others run meanwhile.
+                futures[behind].wait()
                 behind += 1
+                while behind < len(futures) and futures[behind].done():
+                    behind += 1
+    finally:
+        if progress is not None:
+            progress.close()
     return futures
 
 
-def _calls(
-    task: TaskDefinition, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Generator[tuple[tuple[Any, ...], dict[str, Any]]]:
+def _arguments(task: TaskDefinition, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[_Argument]:
     named: list[tuple[str | None, Any]] = [(None, value) for value in args]
     named += kwargs.items()
     taken = [_Argument(name, value) for name, value in named]
-    mapped = [one for one in taken if one.is_mapped]
-    if not mapped:
+    if not any(one.is_mapped for one in taken):
         raise DefinitionError(
             f"{task.name}.map() has no argument to iterate over. Pass a list or another iterable; for a single call there is "
             f"{task.name}.submit()."
         )
-    lengths = {len(one.members) for one in mapped if isinstance(one.members, Sized)}
+    lengths = _lengths(taken)
     if len(lengths) > 1:
         raise DefinitionError(_unequal(task, ", ".join(map(str, sorted(lengths)))))
+    return taken
+
+
+def _lengths(arguments: list[_Argument]) -> set[int]:
+    return {len(one.members) for one in arguments if isinstance(one.members, Sized)}
+
+
+def _known_length(arguments: list[_Argument]) -> int | None:
+    """How many calls there will be, where an argument knows how many members it has."""
+    return next(iter(_lengths(arguments)), None)
+
+
+def _calls(task: TaskDefinition, taken: list[_Argument], positional: int) -> Generator[tuple[tuple[Any, ...], dict[str, Any]]]:
+    """The arguments of each call; the first `positional` of those taken are given without a name."""
+    names = [one.name or "" for one in taken[positional:]]
     while True:
         values = [one.next() for one in taken]
         ended = [value is _NO_MEMBER for one, value in zip(taken, values, strict=True) if one.is_mapped]
@@ -59,7 +82,7 @@ def _calls(
             if not all(ended):
                 raise DefinitionError(_unequal(task, "one ended before another"))
             return
-        yield tuple(values[: len(args)]), dict(zip(kwargs, values[len(args) :], strict=True))
+        yield tuple(values[:positional]), dict(zip(names, values[positional:], strict=True))
 
 
 class _Argument:

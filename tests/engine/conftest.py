@@ -41,6 +41,12 @@ class Colour:
         plain.__signature__ = inspect.signature(body)  # type: ignore[attr-defined]
         return plain
 
+    def isolated(self, body: Callable[..., Any] | None = None, **options: Any) -> Any:
+        """`@task` of this colour, executed in a process of its own."""
+        if body is None:
+            return lambda body: self.isolated(body, **options)
+        return task(isolation="process", **options)(self.paint(body))
+
     async def call(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Calls a flow or task from a body."""
         value = fn(*args, **kwargs)
@@ -60,6 +66,25 @@ class Colour:
 @pytest.fixture(params=["plain", "async"])
 def colour(request: pytest.FixtureRequest) -> Colour:
     return Colour(request.param)
+
+
+@pytest.fixture(params=["call", "submit"])
+def begin(request: pytest.FixtureRequest, colour: Colour) -> Callable[..., Any]:
+    """Executes a task from a flow's body, called directly or submitted, and gives its value."""
+
+    async def directly(each: Any, *args: Any, **kwargs: Any) -> Any:
+        return await colour.call(each, *args, **kwargs)
+
+    async def submitted(each: Any, *args: Any, return_state: bool = False, **kwargs: Any) -> Any:
+        future = each.submit(*args, **kwargs)
+        if not colour.is_async:
+            return future.wait() if return_state else future.result()
+        if return_state:
+            await future.until_done()
+            return future.state
+        return await future
+
+    return directly if request.param == "call" else submitted
 
 
 class Gate:

@@ -8,10 +8,12 @@ from typing import Any
 import msgspec
 
 from tidemill import serializers
+from tidemill.client import connect
 from tidemill.colour import IO, AsyncIO, BlockingIO, run_here
 from tidemill.engine.context import FlowRunContext
 from tidemill.engine.definitions import FlowDefinition
 from tidemill.engine.final_state import states_for_futures
+from tidemill.engine.prints import capture_prints
 from tidemill.engine.shipping import (
     Surroundings,
     end_interrupted,
@@ -94,8 +96,13 @@ def _execute_flow_call(package: FlowCall) -> bytes:
     flow = package.flow
     with surrounded_by(package.surroundings) as flow_run:
         io = AsyncIO() if flow.is_async else BlockingIO()
-        value = run_here(io, io.call(flow.function, package.args, package.kwargs))
-        wait_for_submitted(flow_run)
+        if flow_run is not None and flow_run.log_prints:
+            capture_prints()
+        try:
+            value = run_here(io, io.call(flow.function, package.args, package.kwargs))
+            wait_for_submitted(flow_run)
+        finally:
+            connect(BlockingIO()).recorder.flush()  # logs and states of subflows too are durable before the answer is sent
         answer = FlowAnswer(states_for_futures(value), states_to_send(flow_run))
     try:
         return serializers.dump_by_value(answer)

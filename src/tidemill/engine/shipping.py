@@ -249,7 +249,7 @@ def _goes_on_after(execution: TaskExecution, error: ChildDied) -> bool:
     if error.stopped:
         execution.crash(Stopped())
         return False
-    return run_blocking(execution.fail(error))
+    return run_here(execution.io, execution.fail(error))  # an async task waits on a loop
 
 
 @contextmanager

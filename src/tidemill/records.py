@@ -118,7 +118,7 @@ class Log(msgspec.Struct, kw_only=True):
 
 
 class Lease(msgspec.Struct, kw_only=True):
-    """A process's claim on the flow runs it works on: valid until `deadline` (microseconds), if it is not renewed.
+    """A process's claim on the runs it works on: valid until `deadline` (microseconds), if it is not renewed.
 
     `boot_id` names the place where `pid` means this process; `process_start` tells it from a later one of the same id.
     """
@@ -184,7 +184,10 @@ class Progress(msgspec.Struct, frozen=True, gc=False):
 
 class TaskRunEntry(msgspec.Struct, eq=False, gc=False):
     """A task run as its process holds it and as it is recorded: the whole story each time, so that recording it twice
-    is the same as recording it once."""
+    is the same as recording it once.
+
+    `lease_id` is the lease of the process that executes it, for one outside a flow that has not ended.
+    """
 
     id: str
     flow_run_id: str | None
@@ -202,6 +205,7 @@ class TaskRunEntry(msgspec.Struct, eq=False, gc=False):
     input_hash: str | None = None
     cache_key: str | None = None
     result: ResultReference | None = None
+    lease_id: str | None = None
 
 
 # A line as it is recorded: flow run id, task run id, level, time in microseconds, logger, message.

@@ -111,6 +111,12 @@ BROKEN: list[tuple[str, str, str, dict[str, Any]]] = [
         *("task_run", "CHECK", "result"),
         {"id": OTHER, "dynamic_key": "1", "result_serializer": "json", "result": b"1", "result_key": "key"},
     ),
+    ("task_run", "FOREIGN KEY", "lease_id", {"id": OTHER, "flow_run_id": None, "lease_id": OTHER}),
+    ("task_run", "CHECK", "lease_id", {"id": OTHER, "dynamic_key": "1", "lease_id": LEASE}),
+    (
+        *("task_run", "CHECK", "lease_id"),
+        {"id": OTHER, "flow_run_id": None, "lease_id": LEASE, "state_type": "FAILED", "end_time": 1},
+    ),
     ("log", "FOREIGN KEY", "flow_run_id", {"flow_run_id": OTHER}),
     ("log", "PRIMARY KEY", "seq", {"seq": 1}),
     ("cache", "PRIMARY KEY", "key", {}),
@@ -191,6 +197,7 @@ def test_a_value_of_another_type_is_refused(filled: Any, table: str, changes: di
         ("flow_run", {"id": OTHER, "idempotency_key": None, "call": b"1", "call_serializer": "json"}),
         ("flow_run_state", {"seq": 1, "id": OTHER, "result_serializer": "json"}),
         ("task_run", {"id": OTHER, "flow_run_id": None}),
+        ("task_run", {"id": OTHER, "flow_run_id": None, "lease_id": LEASE}),
         ("task_run", {"id": OTHER, "dynamic_key": "1", "state_type": "CRASHED", "end_time": 1}),
         ("log", {"flow_run_id": None}),
     ],
@@ -216,8 +223,10 @@ def test_every_constraint_of_the_schema_is_broken_by_a_test(desk: Any) -> None:
 
 
 def test_deleting_a_lease_lets_its_runs_go(filled: Any) -> None:
+    insert(filled, "task_run", id=OTHER, flow_run_id=None, lease_id=LEASE)
     filled.execute("DELETE FROM lease")
     assert filled.rows("flow_run", "lease_id") == [(None,)]
+    assert filled.rows("task_run", "lease_id") == [(None,), (None,)]
 
 
 def test_a_flow_with_runs_cannot_be_deleted(filled: Any) -> None:

@@ -64,41 +64,57 @@ def test_an_older_file_is_upgraded_and_keeps_its_rows(open_same_store: Callable[
     assert database.fetch("PRAGMA user_version") == [(before + 2,)]
 
 
-def test_what_the_first_version_recorded_is_kept(tmp_path: Path, open_same_store: Callable[[], Store]) -> None:
-    """One row of each table, as the schema of the first version had them; a later one makes a table anew."""
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_what_an_older_version_recorded_is_kept(open_same_store: Callable[[], Store], version: int) -> None:
+    """One row of each table, as the schema of that version had them; a later one makes a table anew."""
     path = open_same_store().database.path
     Path(path).parent.mkdir(parents=True)
-    script = dict(migrate.scripts_after(0))[1]
+    scripts = [script for number, script in migrate.scripts_after(0) if number <= version]
+    caching = """
+        INSERT INTO cache (key, task_run_id, created, result_serializer, result) VALUES ('k', zeroblob(16), 1, 'json', x'31');
+        INSERT INTO cache_claim (key, owner, lease_id, acquired) VALUES ('k', zeroblob(16), zeroblob(16), 1);
+    """
     old = sqlite3.connect(path)
-    old.executescript(f"""{script}
+    old.executescript(f"""{"".join(scripts)}
         PRAGMA foreign_keys = ON;
         INSERT INTO flow (id, name, created, updated) VALUES (zeroblob(16), 'etl', 1, 1);
-        INSERT INTO lease VALUES (zeroblob(16), 1, 'boot', 'host', 1, 2);
+        INSERT INTO lease (id, pid, boot_id, hostname, acquired, deadline) VALUES (zeroblob(16), 1, 'boot', 'host', 1, 2);
         INSERT INTO flow_run (id, flow_id, name, lease_id, state_id, state_type, state_name, state_timestamp, parameters,
             idempotency_key, created, updated) VALUES (zeroblob(16), zeroblob(16), 'adept-capuchin', zeroblob(16),
             zeroblob(16), 'RUNNING', 'Running', 1, '{{"x":1}}', 'key', 1, 1);
         INSERT INTO flow_run_state (flow_run_id, seq, id, type, name, timestamp)
             VALUES (zeroblob(16), 0, zeroblob(16), 'RUNNING', 'Running', 1);
         INSERT INTO task_run (id, flow_run_id, attempt, name, task_key, dynamic_key, run_count, state_type, state_name,
-            history, tags, task_inputs, created, total_run_time) VALUES (zeroblob(16), zeroblob(16), 1, 'step', 'step', '0',
-            0, 'PENDING', 'Pending', '[["PENDING",null,null,1]]', '[]', '{{}}', 1, 0);
+            history, tags, task_inputs, created, total_run_time) VALUES
+            (zeroblob(16), zeroblob(16), 1, 'step', 'step', '0', 0, 'PENDING', 'Pending', '[["PENDING",null,null,1]]', '[]',
+            '{{}}', 1, 0),
+            (x'{"01" * 16}', NULL, 1, 'alone', 'step', '0', 1, 'RUNNING', 'Running', '[["PENDING",null,null,1]]', '[]',
+            '{{}}', 1, 0);
         INSERT INTO log (flow_run_id, level, timestamp, name, message) VALUES (zeroblob(16), 20, 1, 'tidemill', 'said');
-        PRAGMA user_version = 1;
+        {caching if version > 2 else ""}
+        PRAGMA user_version = {version};
     """)
     old.close()
     database = open_same_store().database
     assert database.check() == []
+    assert database.fetch("PRAGMA user_version") == [(migrate.latest(),)]
     assert database.fetch("SELECT name, parameters, idempotency_key, call, lease_id FROM flow_run") == [
         ("adept-capuchin", '{"x":1}', "key", None, bytes(16))
     ]
     run = reading.flow_run(database.fetch, ids.from_bytes(bytes(16)))
     assert run is not None
     assert (run.flow_name, run.state_name) == ("etl", "Running")
-    counts = [database.fetch(f"SELECT count(*) FROM {table}")[0][0] for table in ("flow_run_state", "task_run", "log", "lease")]
-    assert counts == [1, 1, 1, 1]
+    assert database.fetch("SELECT name, state_name, lease_id FROM task_run ORDER BY id") == [
+        ("step", "Pending", None),
+        ("alone", "Running", None),
+    ]
+    counts = [database.fetch(f"SELECT count(*) FROM {table}")[0][0] for table in ("flow_run_state", "log", "lease")]
+    assert counts == [1, 1, 1]
+    cached = [database.fetch(f"SELECT count(*) FROM {table}")[0][0] for table in ("cache", "cache_claim")]
+    assert cached == [version > 2] * 2
     with database.transaction() as execute:
         execute("DELETE FROM flow_run", ())
-    assert database.fetch("SELECT count(*) FROM task_run") == [(0,)]
+    assert database.fetch("SELECT name FROM task_run") == [("alone",)]
 
 
 def test_a_migration_is_not_applied_again(open_same_store: Callable[[], Store], migrations: Path) -> None:

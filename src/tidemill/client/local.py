@@ -126,26 +126,38 @@ class LocalClient(CachingVerbs):
             state: its data is the result, as a `ResultReference`; a completed one without has the result None.
 
         Raises:
-            FlowRunIsLive: a process works on the flow run, and the task run has not ended.
+            FlowRunIsLive: a process works on the flow run (on the task run, if it is outside a flow), and the task run has
+                not ended.
             IllegalTransition: the state is not final.
             ObjectNotFound: there is no such task run.
         """
         await self._in_queue(lambda: orchestration.set_task_run_state(self._store, task_run_id, state))
 
     async def reclaim_lost_runs(self) -> list[str]:
-        """Ends the flow runs whose process is gone, unless others do; gives their ids."""
+        """Ends the runs whose process is gone, unless others do; gives the ids of the flow runs."""
         with suppress(StoreReadOnly):  # then somebody else has to
             return [run.flow_run_id for run in orchestration.reclaim_lost_runs(self._store, clock.now())]
         return []
 
     @property
     def lease_id(self) -> str:
-        """The lease under which this process works on flow runs; for a child process to adopt."""
-        return self._session.lease().id
+        """The lease under which this process works on runs, recorded by now; for a child process to adopt."""
+        return self._session.recorded_lease_id()
+
+    @property
+    def leases(self) -> tuple[str, ...]:
+        """That lease and those that this process has adopted itself: all under which it may record."""
+        mine = self.lease_id
+        return (mine, *(lease for lease in self.recorder.leases if lease != mine))
+
+    def lease_for_task_run(self) -> str:
+        """Takes a task run outside a flow under this process's lease, which the run is to name until it ends: so that it is
+        ended as crashed if the process is gone before. Nothing is written; the lease is recorded with the run."""
+        return self._session.lease_id
 
     def adopt_lease(self, lease_id: str) -> None:
-        """In a process that was started for a task of another process's flow run: records for that run too, under the
-        other's lease."""
+        """In a process that was started for a task of another process: records for the other's flow run, or task run, too,
+        under its lease."""
         self._session.adopt(lease_id)
 
     async def commit(self, ticket: int) -> None:

@@ -6,7 +6,7 @@ import atexit
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from tidemill import clock, orchestration
@@ -16,7 +16,7 @@ from tidemill.client.watching import Watch
 from tidemill.exceptions import StoreError
 from tidemill.ids import new_id
 from tidemill.orchestration import Started, Verdict, processes
-from tidemill.records import Lease
+from tidemill.records import Batch, Lease, Refusals, TaskRunEntry
 from tidemill.settings import Settings
 from tidemill.states import TERMINAL_TYPES, StateType
 from tidemill.store import Store, open_store, reading
@@ -33,7 +33,7 @@ class Session:
 
     def __init__(self, settings: Settings) -> None:
         self.store: Store = open_store(settings.database_path, durability=settings.durability)
-        self.recorder = Recorder(self.store.database, self.store.record, relaxed=settings.durability == "relaxed")
+        self.recorder = Recorder(self.store.database, self._record, relaxed=settings.durability == "relaxed")
         self.closed = False
         # The flow runs that this process works on, each with its attempt.
         self.attempts: dict[str, int] = {}
@@ -45,7 +45,7 @@ class Session:
         self._start_pulse()
 
     def lease(self) -> Lease:
-        """The claim under which this process works on flow runs, from now on kept alive."""
+        """The claim under which this process works on runs, from now on kept alive."""
         with _lock:
             if self._lease is None:
                 now, pid = clock.now(), os.getpid()
@@ -63,9 +63,41 @@ class Session:
             return self._lease
 
     def begin(self, work: Callable[[Lease], Started]) -> Started:
-        """Lets `work` create or begin a flow run under this process's lease; to be called in the database's queue.
+        """Lets `work` create or begin a flow run under this process's lease; to be called in the database's queue."""
+        started = work(self._lease_still_held())
+        self._lease_recorded = True
+        self.follow(started.flow_run_id, started.verdict)
+        return started
 
-        Before its first flow run, a process ends those of processes that are gone.
+    @property
+    def lease_id(self) -> str:
+        """The id of the claim, not necessarily recorded yet."""
+        lease = self._lease
+        return lease.id if lease is not None else self.lease().id
+
+    def recorded_lease_id(self) -> str:
+        """The id of the claim once it is recorded, so that other processes can refer to it."""
+        lease = self._lease
+        if lease is not None and self._lease_recorded:
+            return lease.id
+        self.store.database.enter()
+        try:
+            return self._take_lease().id
+        finally:
+            self.store.database.leave()
+
+    def _take_lease(self) -> Lease:
+        """The claim, recorded; to be called in the database's queue."""
+        lease = self._lease_still_held()
+        if not self._lease_recorded:
+            orchestration.take_lease(self.store, lease)
+            self._lease_recorded = True
+        return lease
+
+    def _lease_still_held(self) -> Lease:
+        """The claim: another one, if others took this process to have ended. To be called in the database's queue.
+
+        Before a process takes its first, it ends the runs of processes that are gone.
         """
         lease = self.lease()
         if not self._lease_recorded:
@@ -73,10 +105,27 @@ class Session:
         elif not orchestration.holds_lease(self.store, lease):
             self._lose_lease(lease)
             lease = self.lease()
-        started = work(lease)
-        self._lease_recorded = True
-        self.follow(started.flow_run_id, started.verdict)
-        return started
+        return lease
+
+    def _record(self, batch: Batch) -> Refusals:
+        """The store's verb; in the database's queue."""
+        for entry in batch.task_runs:
+            if entry.lease_id is not None:
+                self._hold([entry for entry in batch.task_runs if entry.lease_id is not None])
+                break
+        return self.store.record(batch)
+
+    def _hold(self, unfinished: Sequence[TaskRunEntry]) -> None:
+        """Sees to it that the lease of task runs outside flows is recorded before they are. Those that this process began
+        under a lease that it has lost since go on under its new one."""
+        mine = self._lease.id if self._lease is not None else None
+        own = [entry for entry in unfinished if entry.lease_id == mine or entry.lease_id not in self.recorder.leases]
+        if not own:
+            return
+        lease = self._take_lease()
+        for entry in own:
+            if entry.lease_id != lease.id:
+                entry.lease_id = lease.id
 
     def follow(self, flow_run_id: str, verdict: Verdict) -> None:
         """Notes on which attempt this process now works, if any; to be called in the database's queue, so that the pulse,
@@ -87,7 +136,7 @@ class Session:
             self.attempts.pop(flow_run_id, None)
 
     def adopt(self, lease_id: str) -> None:
-        """Records for the flow runs of another process too, which renews that lease and gives it back: the parent of this
+        """Records for the runs of another process too, which renews that lease and gives it back: the parent of this
         process, which was started for one of its tasks."""
         if lease_id not in self.recorder.leases:
             self.recorder.leases = (*self.recorder.leases, lease_id)

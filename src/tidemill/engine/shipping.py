@@ -42,7 +42,7 @@ class Surroundings(msgspec.Struct):
     """What the other process needs besides the task: the settings, the lease under which it records, where it is."""
 
     settings: settings_module.Settings
-    lease_id: str | None
+    lease_id: str
     flow_run: FlowRunFacts | None
     tags: tuple[str, ...]
 
@@ -101,10 +101,9 @@ def _answer(execution: TaskExecution, call: Call, stop: Callable[[], None] | Non
 
 
 def surroundings_of(flow_run: FlowRunContext | None) -> Surroundings:
-    """What another process needs to know of this one, to execute something that belongs to a flow run."""
+    """What another process needs to know of this one, to execute something that belongs to it or to its flow run."""
     facts = facts_of(flow_run) if flow_run is not None else None
-    lease = connect(_BLOCKING).lease_id if facts is not None else None
-    return Surroundings(settings_module.current(), lease, facts, current_tags())
+    return Surroundings(settings_module.current(), connect(_BLOCKING).lease_id, facts, current_tags())
 
 
 def _packed(execution: TaskExecution) -> bytes:
@@ -180,8 +179,7 @@ def surrounded_by(surroundings: Surroundings) -> Generator[FlowRunContext | None
     settings_module.adopt(surroundings.settings)
     logs.set_up()
     client = connect(_BLOCKING)
-    if surroundings.lease_id is not None:
-        client.adopt_lease(surroundings.lease_id)
+    client.adopt_lease(surroundings.lease_id)
     facts = surroundings.flow_run
     with tags(*surroundings.tags):
         if facts is None:

@@ -29,10 +29,13 @@ from tidemill.ids import new_id
 from tidemill.logs import engine_log, task_run_log
 from tidemill.records import Progress, TaskRun, TaskRunEntry
 from tidemill.results import load
-from tidemill.states import PENDING, TERMINAL_TYPES, State, StateDetails, StateType
+from tidemill.states import PENDING, RUNNING, SCHEDULED, TERMINAL_TYPES, State, StateDetails, StateType
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(list[str]).decode
+
+# While it enters one of these, its process goes on with it; what stays Pending for good is nobody's any more.
+_WORKED_ON = frozenset({RUNNING, SCHEDULED})
 
 # What `Signature.bind` gives: the parameters by name, and apart from them the instance or class of a method.
 Bound = tuple[dict[str, Any], Any]
@@ -104,6 +107,7 @@ class RecordedTaskRun:
             created=now,
             progress=Progress(PENDING, "Pending", (("PENDING", None, None, now),)),
             task_version=task.version,
+            lease_id=self.client.lease_for_task_run() if flow_run is None else None,
         )
         recorder = self.client.recorder
         self.log = task_run_log(recorder, entry.flow_run_id, entry.id, entry.name, task.name)
@@ -258,8 +262,11 @@ class RecordedTaskRun:
 
     def advance(self, type: StateType, name: str | None, message: str | None) -> int:
         """Moves the run to its next state, to be written by the next commit; gives the ticket of that."""
-        self.entry.progress = self.entry.progress.then(type, name, message, clock.now())
-        return self.client.recorder.put(self.entry)
+        entry = self.entry
+        entry.progress = entry.progress.then(type, name, message, clock.now())
+        if entry.lease_id is not None and type not in _WORKED_ON:
+            entry.lease_id = None
+        return self.client.recorder.put(entry)
 
     def state_now(self, data: Any = None) -> State[Any]:
         """The state that the run is in."""

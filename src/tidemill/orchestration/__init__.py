@@ -9,6 +9,7 @@ from tidemill.orchestration.flow_runs import (
     propose_flow_run_state,
     release_lease,
     renew_lease,
+    take_lease,
 )
 from tidemill.orchestration.lost_runs import LostRun, reclaim_lost_runs
 from tidemill.orchestration.proposing import Verdict
@@ -28,4 +29,5 @@ __all__ = [
     "renew_lease",
     "rerun_from",
     "set_task_run_state",
+    "take_lease",
 ]

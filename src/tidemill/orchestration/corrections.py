@@ -10,6 +10,7 @@ import msgspec
 
 from tidemill import clock
 from tidemill.exceptions import FlowRunIsLive, IllegalTransition, ObjectNotFound
+from tidemill.orchestration import lost_runs, processes
 from tidemill.orchestration.attempts import await_rerun, free
 from tidemill.orchestration.proposing import not_found
 from tidemill.records import TaskRunEntry
@@ -23,7 +24,7 @@ from tidemill.states import (
     State,
     StateDetails,
 )
-from tidemill.store import Store, entries, recording, writing
+from tidemill.store import Store, entries, leases, recording, writing
 
 _NONE = ResultReference("json", b"null")
 _CALLERS = "__parents__"
@@ -58,7 +59,8 @@ def set_task_run_state(store: Store, task_run_id: str, state: State[Any]) -> Non
         state: its data is the result, as a `ResultReference`; a completed one without has the result None.
 
     Raises:
-        FlowRunIsLive: a process works on the flow run, and the task run has not ended.
+        FlowRunIsLive: a process works on the flow run (on the task run, if it is outside a flow), and the task run has not
+            ended.
         IllegalTransition: the state is not final.
         ObjectNotFound: there is no such task run.
     """
@@ -163,8 +165,10 @@ def _reset(execute: writing.Execute, chosen: Sequence[TaskRunEntry], message: st
 
 def _freed(execute: writing.Execute, entry: TaskRunEntry) -> TaskRunEntry:
     """The task run once nobody can change it any more but us."""
-    if entry.flow_run_id is None or entry.progress.type in TERMINAL_TYPES:
+    if entry.progress.type in TERMINAL_TYPES:
         return entry
+    if entry.flow_run_id is None:
+        return _freed_alone(execute, entry)
     facts = writing.flow_run_facts(execute, entry.flow_run_id)
     if facts is None:
         return entry
@@ -172,6 +176,20 @@ def _freed(execute: writing.Execute, entry: TaskRunEntry) -> TaskRunEntry:
         free(execute, entry.flow_run_id, facts)
     except FlowRunIsLive as live:
         raise FlowRunIsLive(f"Task run {entry.name!r} has not ended, so its state cannot be set. {live}") from None
+    return entries.task_run_entry(_fetching(execute), entry.id) or entry
+
+
+def _freed_alone(execute: writing.Execute, entry: TaskRunEntry) -> TaskRunEntry:
+    """The same of a task run outside a flow."""
+    holder = leases.lease(execute, entry.lease_id) if entry.lease_id is not None else None
+    if holder is None:
+        return entry
+    if not processes.is_gone(holder, clock.now()):
+        raise FlowRunIsLive(
+            f"Task run {entry.name!r} has not ended, so its state cannot be set: process {holder.pid} on host "
+            f"{holder.hostname} executes it. Wait until it has ended, or end that process."
+        )
+    lost_runs.reclaim(execute, holder)
     return entries.task_run_entry(_fetching(execute), entry.id) or entry
 
 

@@ -50,6 +50,12 @@ def renew_lease(store: Store, lease: Lease, seconds: float) -> bool:
         return leases.renew_lease(execute, lease.id, clock.now() + int(seconds * 1_000_000))
 
 
+def take_lease(store: Store, lease: Lease) -> None:
+    """Records a lease before anything that it holds."""
+    with store.transaction() as execute:
+        leases.ensure_lease(execute, lease)
+
+
 def holds_lease(store: Store, lease: Lease) -> bool:
     """Whether a lease is still recorded: nobody has taken its process to have ended."""
     return leases.is_recorded(store.database.fetch, lease.id)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from tidemill import clock
 from tidemill.orchestration import processes
-from tidemill.records import Lease
+from tidemill.records import Lease, TaskRunEntry
 from tidemill.states import Cancelled, Crashed, State, StateType
 from tidemill.store import Store, entries, leases, recording, writing
 
@@ -21,7 +23,8 @@ class LostRun(msgspec.Struct, frozen=True):
 
 
 def reclaim_lost_runs(store: Store, now: int) -> list[LostRun]:
-    """Ends the runs of every process that is gone at the time `now` (microseconds), and removes its lease.
+    """Ends the runs of every process that is gone at the time `now` (microseconds), and removes its lease: flow runs, which
+    it gives, with their task runs, and the task runs outside flows.
 
     Where none is gone this is one short query.
     """
@@ -38,17 +41,18 @@ def reclaim_lost_runs(store: Store, now: int) -> list[LostRun]:
 
 
 def reclaim(execute: writing.Execute, lease: Lease) -> list[LostRun]:
-    """Ends every flow run that the lease of a process that is gone holds, and removes the lease."""
+    """Ends every run that the lease of a process that is gone holds, and removes the lease; gives the flow runs."""
     return give_up(execute, lease, f"The process that ran it is gone (process {lease.pid} on host {lease.hostname}).")
 
 
 def give_up(execute: writing.Execute, lease: Lease, message: str) -> list[LostRun]:
-    """Ends every flow run that a lease holds, for the reason in `message`, and removes the lease."""
+    """Ends every run that a lease holds, for the reason in `message`, and removes the lease; gives the flow runs."""
     lost: list[LostRun] = []
     for flow_run_id in leases.held_flow_runs(execute, lease.id):
         facts = writing.flow_run_facts(execute, flow_run_id)
         if facts is not None:
             lost.append(end_lost(execute, flow_run_id, facts, message))
+    _end(execute, entries.held_task_runs(_fetching(execute), lease.id), StateType.CRASHED, message)
     leases.delete_lease(execute, lease.id)
     return lost
 
@@ -64,8 +68,16 @@ def end_lost(execute: writing.Execute, flow_run_id: str, facts: writing.FlowRunF
 
 def end_task_runs(execute: writing.Execute, flow_run_id: str, type: StateType, message: str | None) -> None:
     """Gives every unfinished task run of a flow run one more state."""
-    unfinished = entries.unfinished_task_runs(lambda sql, bindings: execute(sql, bindings).fetchall(), flow_run_id)
+    _end(execute, entries.unfinished_task_runs(_fetching(execute), flow_run_id), type, message)
+
+
+def _end(execute: writing.Execute, unfinished: Sequence[TaskRunEntry], type: StateType, message: str | None) -> None:
     now = clock.now()
     for entry in unfinished:
         entry.progress = entry.progress.then(type, None, message, now)
     recording.write_task_runs(execute, unfinished)
+
+
+def _fetching(execute: writing.Execute) -> entries.Fetch:
+    """Reads within a transaction."""
+    return lambda sql, bindings: execute(sql, bindings).fetchall()

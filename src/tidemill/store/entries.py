@@ -16,7 +16,7 @@ Fetch = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
 _COLUMNS = (
     "id, flow_run_id, attempt, name, task_key, dynamic_key, task_version, run_count, state_type, state_name, history, "
     "details, tags, task_inputs, empirical_policy, input_hash, cache_key, created, start_time, end_time, total_run_time, "
-    "result_serializer, result, result_key"
+    "result_serializer, result, result_key, lease_id"
 )
 _TYPES = {type.value: type for type in StateType}
 _decode_history = msgspec.json.Decoder(tuple[Step, ...]).decode
@@ -44,9 +44,15 @@ def task_run_entry(fetch: Fetch, task_run_id: str) -> TaskRunEntry | None:
     return _to_entry(rows[0], ids.from_bytes(flow_run) if flow_run else None)
 
 
+def held_task_runs(fetch: Fetch, lease_id: str) -> list[TaskRunEntry]:
+    """The task runs outside flows that a lease holds, in the order of their ids."""
+    sql = f"SELECT {_COLUMNS} FROM task_run WHERE lease_id = ? ORDER BY id"
+    return [_to_entry(row, None) for row in fetch(sql, (ids.to_bytes(lease_id),))]
+
+
 def _to_entry(row: tuple[Any, ...], flow_run_id: str | None) -> TaskRunEntry:
     id, _, attempt, name, task_key, dynamic_key, version, run_count, type, state_name, history, details, *rest = row
-    tags, task_inputs, policy, input_hash, cache_key, created, start, end, total, serializer, inline, key = rest
+    tags, task_inputs, policy, input_hash, cache_key, created, start, end, total, serializer, inline, key, lease = rest
     return TaskRunEntry(
         ids.from_bytes(id),
         flow_run_id,
@@ -64,4 +70,5 @@ def _to_entry(row: tuple[Any, ...], flow_run_id: str | None) -> TaskRunEntry:
         input_hash,
         cache_key,
         None if serializer is None else ResultReference(serializer, inline, key),
+        None if lease is None else ids.from_bytes(lease),
     )

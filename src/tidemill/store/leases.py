@@ -1,4 +1,4 @@
-"""Leases: which process holds which flow runs. Each function runs inside its caller's transaction."""
+"""Leases: which process holds which runs. Each function runs inside its caller's transaction."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def is_recorded(fetch: Fetch, lease_id: str) -> bool:
 
 
 def all_leases(fetch: Fetch) -> list[Lease]:
-    """Every lease there is: one for each process that works on flow runs, or died while it did."""
+    """Every lease there is: one for each process that works on runs, or died while it did."""
     return [_to_lease(row) for row in fetch(f"SELECT {_COLUMNS} FROM lease", ())]
 
 

@@ -17,6 +17,9 @@ from tidemill.records import Batch, LogEntry, Refusals, TaskRunEntry, add_refusa
 
 Execute = Callable[[str, Sequence[Any]], Any]
 
+# A flow run: its id, its current attempt, the lease that holds it, and its state's type.
+_Holder = tuple[bytes, int, bytes | None, str]
+
 _encode = msgspec.json.Encoder().encode
 _SIZES = (256, 64, 16, 4, 1)
 _MOST_IDS_A_QUERY = 500
@@ -46,9 +49,11 @@ _TASK_RUN_COLUMNS = (
     "result_serializer",
     "result",
     "result_key",
+    "lease_id",
 )
 _LOG_COLUMNS = ("flow_run_id", "task_run_id", "level", "timestamp", "name", "message")
 _NO_RESULT = (None, None, None)
+_NO_LEASES: dict[str | None, bytes] = {}
 _FIXED_AT_CREATION = frozenset({"id", "flow_run_id", "task_key", "dynamic_key", "created"})
 
 
@@ -64,14 +69,19 @@ def record(execute: Execute, batch: Batch) -> Refusals:
     leases = {to_bytes(lease) for lease in batch.leases}
     refused: Refusals = {}
     task_runs: list[TaskRunEntry] = []
+    named: set[str] = set()
     for entry in batch.task_runs:
+        if entry.lease_id is not None:
+            named.add(entry.lease_id)
         reason = _refusal(execute, entry, known, leases)
         if reason is None:
             task_runs.append(entry)
         else:
             add_refusal(refused, entry.flow_run_id, entry.attempt, reason)  # type: ignore[arg-type]
-    blobs: dict[str | None, bytes | None] = {None: None, **{run_id: to_bytes(run_id) for run_id in known}}
-    _write_task_runs(execute, task_runs, blobs)
+    blobs: dict[str | None, bytes | None] = {None: None}
+    for run_id, holder in known.items():
+        blobs[run_id] = holder[0]
+    _write_task_runs(execute, task_runs, blobs, _recorded_leases(execute, named) if named else _NO_LEASES)
     logs = [entry for entry in batch.logs if entry[0] is None or entry[0] in known]
     _insert(execute, _log_statement, (_log_row(entry, blobs) for entry in logs), len(logs))
     return refused
@@ -79,34 +89,42 @@ def record(execute: Execute, batch: Batch) -> Refusals:
 
 def write_task_runs(execute: Execute, entries: Sequence[TaskRunEntry]) -> None:
     """Writes task runs whoever holds their flow runs; for corrections, inside the transaction that has read them."""
-    _write_task_runs(execute, entries, {None: None, **{run: to_bytes(run) for run in {e.flow_run_id for e in entries} if run}})
+    blobs: dict[str | None, bytes | None] = {None: None}
+    blobs.update((run, to_bytes(run)) for run in {entry.flow_run_id for entry in entries} if run)
+    _write_task_runs(execute, entries, blobs, _NO_LEASES)
 
 
-def _write_task_runs(execute: Execute, entries: Sequence[TaskRunEntry], blobs: dict[str | None, bytes | None]) -> None:
-    _insert(execute, _task_run_statement, (_task_run_row(entry, blobs) for entry in entries), len(entries))
+def _write_task_runs(
+    execute: Execute, entries: Sequence[TaskRunEntry], blobs: dict[str | None, bytes | None], leases: dict[str | None, bytes]
+) -> None:
+    _insert(execute, _task_run_statement, (_task_run_row(entry, blobs, leases) for entry in entries), len(entries))
 
 
-def _holders(execute: Execute, flow_run_ids: Iterable[str]) -> dict[str, tuple[int, bytes | None, str]]:
-    """For each flow run that exists: its current attempt, the lease that holds it, and its state's type."""
-    found: dict[str, tuple[int, bytes | None, str]] = {}
+def _recorded_leases(execute: Execute, named: set[str]) -> dict[str | None, bytes]:
+    """Those of the leases under which task runs outside flows execute that are there still."""
+    blobs = ((lease, to_bytes(lease)) for lease in named)
+    return {lease: blob for lease, blob in blobs if _has_lease(execute, {blob})}
+
+
+def _holders(execute: Execute, flow_run_ids: Iterable[str]) -> dict[str, _Holder]:
+    """How each flow run that exists is held."""
+    found: dict[str, _Holder] = {}
     wanted = list(flow_run_ids)
     for start in range(0, len(wanted), _MOST_IDS_A_QUERY):
         part = wanted[start : start + _MOST_IDS_A_QUERY]
         by_blob = {to_bytes(run_id): run_id for run_id in part}
-        for blob, attempt, lease, type in execute(_holders_statement(len(part)), tuple(by_blob)):
-            found[by_blob[blob]] = (attempt, lease, type)
+        for holder in execute(_holders_statement(len(part)), tuple(by_blob)):
+            found[by_blob[holder[0]]] = holder
     return found
 
 
-def _refusal(
-    execute: Execute, entry: TaskRunEntry, known: dict[str, tuple[int, bytes | None, str]], leases: set[bytes]
-) -> str | None:
+def _refusal(execute: Execute, entry: TaskRunEntry, known: dict[str, _Holder], leases: set[bytes]) -> str | None:
     if entry.flow_run_id is None:
         return None
     holder = known.get(entry.flow_run_id)
     if holder is None:
         return "the flow run was deleted"
-    attempt, held_by, type = holder
+    _, attempt, held_by, type = holder
     if attempt != entry.attempt:
         return f"attempt {attempt} of the flow run has taken over from attempt {entry.attempt}"
     if held_by is not None and held_by not in leases:
@@ -123,7 +141,9 @@ def _has_lease(execute: Execute, leases: set[bytes]) -> bool:
     return bool(execute(f"SELECT 1 FROM lease WHERE id IN ({marks}) LIMIT 1", tuple(leases)).fetchall())
 
 
-def _task_run_row(entry: TaskRunEntry, blobs: dict[str | None, bytes | None]) -> tuple[Any, ...]:
+def _task_run_row(
+    entry: TaskRunEntry, blobs: dict[str | None, bytes | None], leases: dict[str | None, bytes]
+) -> tuple[Any, ...]:
     progress = entry.progress
     serializer, inline, storage_key = entry.result or _NO_RESULT
     return (
@@ -151,6 +171,7 @@ def _task_run_row(entry: TaskRunEntry, blobs: dict[str | None, bytes | None]) ->
         serializer,
         inline,
         storage_key,
+        leases.get(entry.lease_id) if progress.end_time is None else None,
     )
 
 
@@ -183,7 +204,13 @@ def _task_run_statement(rows: int) -> str:
     changes = ", ".join(f"{name} = excluded.{name}" for name in _TASK_RUN_COLUMNS if name not in _FIXED_AT_CREATION)
     # A parent process and its child may both record a run: the longer story wins, whoever writes last.
     newer = "length(excluded.history) >= length(task_run.history)"
-    return f"{_values('task_run', _TASK_RUN_COLUMNS, rows)} ON CONFLICT (id) DO UPDATE SET {changes} WHERE {newer}"
+    # Outside a flow there is no other attempt to protect: what others took for lost and its process has gone on with is as
+    # that process says.
+    back = (
+        "(task_run.flow_run_id IS NULL AND task_run.state_type = 'CRASHED' "
+        "AND (excluded.end_time IS NOT NULL OR excluded.lease_id IS NOT NULL))"
+    )
+    return f"{_values('task_run', _TASK_RUN_COLUMNS, rows)} ON CONFLICT (id) DO UPDATE SET {changes} WHERE {newer} OR {back}"
 
 
 @cache

@@ -11,6 +11,8 @@ from tidemill.serializers import dump_pickle
 
 _ATOMS = frozenset({int, str, float, bool, bytes, type(None)})
 _TEXT = frozenset({str})
+_TEXTS = frozenset({str, bytes})
+_LONG = 65_536
 _SEQUENCES = frozenset({list, tuple})
 _ATOMS_AT_ONCE = 100_000
 _NAMED = (type, FunctionType, BuiltinFunctionType, MethodType, ModuleType)
@@ -28,6 +30,11 @@ def fingerprint(value: Any) -> str:
         RecursionError: the value is too deep.
     """
     return _digest(value, ()).hex()[:_LENGTH]
+
+
+def digest_of(value: Any) -> bytes:
+    """The digest of a value that is part of others; see `fingerprint`. Atoms that are not long have none of their own."""
+    return _digest(value, ())
 
 
 def fingerprint_of_atoms(values: dict[str, Any]) -> str:
@@ -48,14 +55,27 @@ def _digest(value: Any, around: tuple[int, ...]) -> bytes:
     if kind in _ATOMS:
         digest.update(_bytes_of_atom(kind, value))
         return digest.digest()
-    if kind in _SEQUENCES and _ATOMS.issuperset(map(type, value)) and _feed_atoms(digest, value):
+    if kind in _SEQUENCES and _ATOMS.issuperset(map(type, value)) and not _has_long(value) and _feed_atoms(digest, value):
         return digest.digest()
+    elsewhere: Any = getattr(cast(Any, kind), "digest_elsewhere", None)  # of what stands for a value in another process
+    if elsewhere is not None:
+        return elsewhere(value)
     if id(value) in around:
         digest.update(f"circle {len(around) - around.index(id(value))}".encode())
         return digest.digest()
     for part in _parts(kind, value, (*around, id(value))):
         digest.update(part)
     return digest.digest()
+
+
+def is_long(value: Any) -> bool:
+    """Whether a value is a text or bytes of such a length that its own digest is worth being fed in its place."""
+    return type(value) in _TEXTS and len(value) > _LONG
+
+
+def _has_long(values: Any) -> bool:
+    """Whether there is one among numbers and texts."""
+    return not _TEXTS.isdisjoint(map(type, values)) and any(map(is_long, values))
 
 
 def _bytes_of_atom(kind: Any, value: Any) -> bytes:

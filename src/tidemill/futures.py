@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, NoReturn, Protocol, 
 from tidemill.colour import running_loop, until_called_back
 from tidemill.exceptions import UnfinishedRun
 from tidemill.logs import root as logger
-from tidemill.states import State, error_of, resolve
+from tidemill.states import State, ValueElsewhere, error_of, resolve
 
 if TYPE_CHECKING:
     import asyncio
@@ -150,6 +150,12 @@ class TaskRunFuture(Generic[R_co]):
 
     def __repr__(self) -> str:
         return f"<TaskRunFuture {self.name!r} {self.state.name}>"
+
+    @property
+    def value_elsewhere(self) -> ValueElsewhere | None:
+        """What stands for the value, if that is in another process. For the engine."""
+        value = self._value
+        return value if isinstance(value, ValueElsewhere) else None
 
     def settle(self, state: State[Any] | None, value: Any, problem: BaseException | None = None) -> None:
         """Says how the task run ended: its state with the value, or a problem that kept it from being recorded. For the

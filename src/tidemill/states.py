@@ -107,6 +107,8 @@ class State(msgspec.Struct, Generic[R], kw_only=True, eq=False):
     state_details: StateDetails = msgspec.field(default_factory=StateDetails)
 
     def __post_init__(self) -> None:
+        if type(self.type) is str:  # as the wire has it
+            self.type = StateType(self.type)
         if not self.name:
             self.name = DEFAULT_NAMES[self.type]
 
@@ -164,6 +166,22 @@ class State(msgspec.Struct, Generic[R], kw_only=True, eq=False):
         return f"{self.name}({', '.join(parts)})"
 
 
+class ValueElsewhere:
+    """Stands in a state's data for a value that is in another process."""
+
+    def fetch(self) -> Any:
+        """Brings the value here.
+
+        Raises:
+            MissingResult: it is gone.
+        """
+        raise NotImplementedError
+
+    def when_fetched(self, note: Callable[[Any], None]) -> None:
+        """Calls `note` with the value when it has been brought here."""
+        raise NotImplementedError
+
+
 class Unkept(msgspec.Struct, frozen=True):
     """Stands in a state's data for a value that was not kept, with the reason."""
 
@@ -184,6 +202,8 @@ def resolve(data: Any) -> Any:
         if load_reference is None:
             raise MissingResult("This process reads no results.")
         return load_reference(data)
+    if isinstance(data, ValueElsewhere):
+        return data.fetch()
     if isinstance(data, Unkept):
         raise MissingResult(f"The run's result was not kept: {data.reason}. Run it again to get its value.")
     return data

@@ -18,6 +18,7 @@ from tidemill.engine.inputs import TrackedResults
 from tidemill.exceptions import MissingContextError
 from tidemill.futures import TaskRunFuture
 from tidemill.ids import new_id
+from tidemill.interrupts import Stop
 from tidemill.logs import RunLog, RunLogger, flow_run_log
 from tidemill.records import FlowRun, TaskRun, TaskRunEntry
 from tidemill.results import AS_USUAL, ResultOptions
@@ -71,6 +72,7 @@ class FlowRunContext:
         "parent",
         "pid",
         "results",
+        "stop",
         "submissions",
         "tags",
         "task_runner",
@@ -104,11 +106,19 @@ class FlowRunContext:
         self.describe = describe
         self.pid = self._counts_in = getpid()
         self.mark = ""
+        self.stop: Stop | None = None
         self.unkept_said: set[str] = set()
         self.submissions: Submitted | None = None
         self.task_runner: TaskRunner | None = task_runner or (parent.task_runner if parent is not None else None)
         self.results = results if parent is None else results.within(parent.results)
         self.begin_attempt(1, None)
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether somebody has cancelled it, or a flow run around it."""
+        if self.stop is not None and self.stop.requested:
+            return True
+        return self.parent is not None and self.parent.is_cancelled
 
     def rename(self, name: str, id: str | None = None) -> None:
         """Gives the run another name, before it is recorded; or makes it a run that is recorded already."""

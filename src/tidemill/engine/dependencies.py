@@ -9,7 +9,7 @@ from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 from tidemill.colour import IO
 from tidemill.futures import TaskRunFuture, TaskRunFutureList
-from tidemill.states import State
+from tidemill.states import State, ValueElsewhere
 
 T = TypeVar("T")
 
@@ -139,12 +139,19 @@ def ids_of_futures_in(value: Any) -> list[str]:
     return [] if type(value) in _ATOMS else [one.future.task_run_id for one in upstream_of([value])]
 
 
-def resolved(value: T) -> T:
+StandsIn = Callable[[ValueElsewhere, bool], bool]
+
+
+def resolved(value: T, stands_in: StandsIn | None = None) -> T:
     """The argument with its futures, which are done, replaced by their values, and the wrappers taken off.
 
     What holds no future is given back as it is.
+
+    Args:
+        stands_in: says of what stands for a value in another process whether it may take the value's place: itself the
+            argument, or (True) inside it.
     """
-    return cast(T, _resolved(value, allow_failure_around=False))
+    return cast(T, _resolved(value, False, stands_in, False))
 
 
 def without_annotation(value: Any) -> Any:
@@ -154,19 +161,23 @@ def without_annotation(value: Any) -> Any:
     return value
 
 
-def _resolved(value: Any, allow_failure_around: bool) -> Any:
+def _resolved(value: Any, allow_failure_around: bool, stands_in: StandsIn | None, inside: bool) -> Any:
     if type(value) in _ATOMS:
         return value
     if isinstance(value, TaskRunFuture):
-        return cast("TaskRunFuture[Any]", value).result(raise_on_failure=not allow_failure_around)
+        future = cast("TaskRunFuture[Any]", value)
+        elsewhere = future.value_elsewhere
+        if elsewhere is not None and stands_in is not None and stands_in(elsewhere, inside):
+            return elsewhere
+        return future.result(raise_on_failure=not allow_failure_around)
     if isinstance(value, quote):
         return cast("quote[Any]", value).value
     if isinstance(value, Annotation):
         inner = cast("Annotation[Any]", value).value
-        return _resolved(inner, allow_failure_around or isinstance(value, allow_failure))
+        return _resolved(inner, allow_failure_around or isinstance(value, allow_failure), stands_in, inside)
     if not upstream_of([value]) and not _has_annotation(value):
         return value
-    return _rebuilt(value, lambda member: _resolved(member, allow_failure_around))
+    return _rebuilt(value, lambda member: _resolved(member, allow_failure_around, stands_in, True))
 
 
 def _rebuilt(value: Any, take: Callable[[Any], Any]) -> Any:

@@ -118,6 +118,7 @@ class FlowExecution:
             task_runner=flow.task_runner,
             results=flow.results,
         )
+        context.stop = self._stop
         return ParentTaskRun(self.client, flow, parent, given, asked, self._receiver), context
 
     async def run(self) -> None:

@@ -12,10 +12,12 @@ from tidemill.client import connect
 from tidemill.colour import IO, AsyncIO, BlockingIO, run_here
 from tidemill.engine.context import FlowRunContext
 from tidemill.engine.definitions import FlowDefinition
+from tidemill.engine.failures import traceback_text
 from tidemill.engine.final_state import states_for_futures
 from tidemill.engine.prints import capture_prints
 from tidemill.engine.shipping import (
     Surroundings,
+    culprit,
     end_interrupted,
     execute_elsewhere,
     states_to_send,
@@ -25,8 +27,9 @@ from tidemill.engine.shipping import (
 )
 from tidemill.engine.task_run import TaskExecution
 from tidemill.exceptions import SerializationError
+from tidemill.results import keep_error, load
 from tidemill.runners.children import Child, shared
-from tidemill.states import State
+from tidemill.states import ResultReference, State
 
 
 async def execute(execution: TaskExecution) -> None:
@@ -53,9 +56,11 @@ class FlowCall(msgspec.Struct):
 
 
 class FlowAnswer(msgspec.Struct):
-    """What came of it: the value, and the states of the runs made inside."""
+    """What came of it: the value, or the exception and its traceback; and the states of the runs made inside."""
 
     value: Any
+    error: ResultReference | None
+    traceback: str
     children: list[State[Any]]
 
 
@@ -84,9 +89,14 @@ def _call(child: _Borrowed, flow: FlowDefinition, context: FlowRunContext, args:
     try:
         packed = serializers.dump_by_value((_execute_flow_call, package))
     except SerializationError as error:
-        raise SerializationError(f"Flow {flow.name!r} cannot execute in another process: {error}.") from error
+        what = culprit(context.parameters) or str(error)
+        raise SerializationError(f"Flow {flow.name!r} cannot execute in another process: {what}.") from error
     answer: FlowAnswer = serializers.load("pickle", child.call(packed))
     context.children.extend(answer.children)
+    if answer.error is not None:
+        failure: BaseException = load(answer.error)
+        failure.add_note(f"In the child process:\n{answer.traceback}")
+        raise failure
     return answer.value
 
 
@@ -98,18 +108,20 @@ def _execute_flow_call(package: FlowCall) -> bytes:
         io = AsyncIO() if flow.is_async else BlockingIO()
         if flow_run is not None and flow_run.log_prints:
             capture_prints()
+        value, failure, traceback = None, None, ""
         try:
             value = run_here(io, io.call(flow.function, package.args, package.kwargs))
-            wait_for_submitted(flow_run)
+        except Exception as error:
+            failure, traceback = keep_error(error), traceback_text(error)
         finally:
+            wait_for_submitted(flow_run)
             connect(BlockingIO()).recorder.flush()  # logs and states of subflows too are durable before the answer is sent
-        answer = FlowAnswer(states_for_futures(value), states_to_send(flow_run))
+        answer = FlowAnswer(states_for_futures(value), failure, traceback, states_to_send(flow_run))
     try:
         return serializers.dump_by_value(answer)
-    except SerializationError as error:
-        raise SerializationError(
-            f"What flow {flow.name!r} returned cannot be brought back from its process: {error}."
-        ) from error
+    except SerializationError:
+        what = f"a value of type {type(value).__qualname__} cannot be pickled"
+        raise SerializationError(f"What flow {flow.name!r} returned cannot be brought back from its process: {what}.") from None
 
 
 class _Borrowed:

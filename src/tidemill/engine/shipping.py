@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import msgspec
 
-from tidemill import logs, serializers
+from tidemill import clock, logs, serializers
 from tidemill import settings as settings_module
 from tidemill.client import connect
 from tidemill.colour import AsyncIO, BlockingIO, run_blocking, run_here
@@ -27,8 +27,9 @@ from tidemill.exceptions import SerializationError
 from tidemill.interrupts import Stopped
 from tidemill.records import TaskRunEntry
 from tidemill.results import load
+from tidemill.runners.base import Values
 from tidemill.runners.child_errors import ChildDied, RaisedInChild
-from tidemill.states import ResultReference, State
+from tidemill.states import COMPLETED, RUNNING, ResultReference, State, Unkept
 
 Call = Callable[[bytes], bytes]
 
@@ -36,13 +37,14 @@ _BLOCKING = BlockingIO()
 _ASYNC = AsyncIO()
 # A process that does not end at its task's time limit by itself, being inside C code, is killed so much later.
 _KILL_AFTER_SECONDS = 1.0
+_LOST = Unkept("the process that had it has ended")
 
 
 class Surroundings(msgspec.Struct):
-    """What the other process needs besides the task: the settings, the lease under which it records, where it is."""
+    """What the other process needs besides the task: the settings, the leases under which it records, where it is."""
 
     settings: settings_module.Settings
-    lease_id: str
+    leases: tuple[str, ...]
     flow_run: FlowRunFacts | None
     tags: tuple[str, ...]
 
@@ -62,24 +64,43 @@ class Package(msgspec.Struct):
 
 class Answer(msgspec.Struct):
     """What came of it: the run as it was recorded last; the value, or the exception, unless it is kept with the run; the
-    states of the runs made inside it; why the value cannot be brought back."""
+    states of the runs made inside it; why the value cannot be brought back; whether it stays where it is."""
 
     entry: TaskRunEntry
     outcome: Any
     children: list[State[Any]]
     problem: str | None = None
+    stays: bool = False
 
 
-def execute_elsewhere(execution: TaskExecution, call: Call, stop: Callable[[], None] | None = None) -> None:
+class Place:
+    """Where a package is executed. This one: a process that takes one package after the other, each once."""
+
+    may_come_again = False
+    """Whether a package is brought to another process when the one that had it ends."""
+
+    def keeps(self, entry: TaskRunEntry, value: Any) -> bool:
+        """Whether a value stays here, instead of coming along with the answer."""
+        return False
+
+    def around(self, execution: TaskExecution) -> AbstractContextManager[None]:
+        """For the time that the task run executes."""
+        return nullcontext()
+
+
+def execute_elsewhere(
+    execution: TaskExecution, call: Call, stop: Callable[[], None] | None = None, values: Values | None = None
+) -> None:
     """Executes a task run by `call`, which brings a package to another process and gives its answer; its end is recorded when
     this returns.
 
     Args:
         stop: kills the other process; for a task with a time limit.
+        values: what stays there.
     """
     while True:
         try:
-            answer = _answer(execution, call, stop)
+            answer = _answer(execution, call, stop, values)
         except ChildDied as error:
             if _goes_on_after(execution, error):
                 continue
@@ -90,12 +111,13 @@ def execute_elsewhere(execution: TaskExecution, call: Call, stop: Callable[[], N
         except BaseException as error:  # nobody waits any more, and whoever did has killed the other process
             end_interrupted(execution, error)
             raise
-        _take_back(execution, answer)
+        _take_back(execution, answer, values)
         return
 
 
-def _answer(execution: TaskExecution, call: Call, stop: Callable[[], None] | None) -> Answer:
-    package = _packed(execution)
+def _answer(execution: TaskExecution, call: Call, stop: Callable[[], None] | None, values: Values | None) -> Answer:
+    with values.packing() if values is not None else nullcontext():
+        package = _packed(execution)
     with _killing_late(execution, stop):
         return serializers.load("pickle", call(package))
 
@@ -103,7 +125,7 @@ def _answer(execution: TaskExecution, call: Call, stop: Callable[[], None] | Non
 def surroundings_of(flow_run: FlowRunContext | None) -> Surroundings:
     """What another process needs to know of this one, to execute something that belongs to it or to its flow run."""
     facts = facts_of(flow_run) if flow_run is not None else None
-    return Surroundings(settings_module.current(), connect(_BLOCKING).lease_id, facts, current_tags())
+    return Surroundings(settings_module.current(), connect(_BLOCKING).leases, facts, current_tags())
 
 
 def _packed(execution: TaskExecution) -> bytes:
@@ -122,13 +144,21 @@ def _packed(execution: TaskExecution) -> bytes:
     return serializers.dump_by_value((execute_packed, package))
 
 
-def execute_packed(package: Package) -> bytes:
-    """What the other process does: executes the task run to its durable end, and packs the answer."""
+def execute_packed(package: Package, place: Place | None = None) -> bytes:
+    """What the other process does: executes the task run to its durable end, and packs the answer.
+
+    Raises:
+        ChildDied: it has begun before, in a process that has ended.
+    """
+    place = place or Place()
     serializers.name_classes_of_main()
     with surrounded_by(package.surroundings) as flow_run:
         task = package.task
         entry = package.entry
-        execution = TaskExecution.continued(
+        if place.may_come_again and (stored := _begun_before(entry)) is not None:
+            return _packed_record(stored, place)
+        kind = _DurablyBegun if place.may_come_again else TaskExecution
+        execution = kind.continued(
             _ASYNC if task.is_async else _BLOCKING,
             task,
             entry,
@@ -138,9 +168,14 @@ def execute_packed(package: Package) -> bytes:
             package.log_prints,
         )
         execution.tries = package.tries
-        _execute(execution)
-        wait_for_submitted(flow_run)
+        with place.around(execution):
+            _execute(execution)
+            wait_for_submitted(flow_run)
+        if place.may_come_again:
+            connect(_BLOCKING).recorder.flush()  # this process may be killed as soon as the answer is sent
         children = states_to_send(flow_run, entry.id)
+    if entry.progress.type is COMPLETED and place.keeps(entry, execution.value):
+        return serializers.dump_by_value(Answer(entry, None, children, stays=True))
     outcome = None if entry.result is not None else execution.error or execution.value
     answer = Answer(entry, outcome, children)
     try:
@@ -148,6 +183,30 @@ def execute_packed(package: Package) -> bytes:
     except SerializationError as error:
         problem = f"The value of task run {entry.name!r} cannot be brought back from its process: {error}."
         return serializers.dump_by_value(Answer(entry, None, children, problem))
+
+
+class _DurablyBegun(TaskExecution):
+    """A task run whose beginning is durable before its function is called, so that nobody takes it for one that has not
+    begun when this process ends."""
+
+    __slots__ = ()
+
+    async def start(self) -> None:
+        await super().start()
+        await self.client.flush()
+
+
+def _begun_before(entry: TaskRunEntry) -> TaskRunEntry | None:
+    """The run as it is recorded, if it has begun since it was packed."""
+    stored = run_blocking(connect(_BLOCKING).task_run_entry(entry.id))
+    return stored if stored is not None and stored.progress.run_count > entry.progress.run_count else None
+
+
+def _packed_record(entry: TaskRunEntry, place: Place) -> bytes:
+    """The answer of a run that has ended in another process, which could not give it or has ended since."""
+    if entry.progress.type is not COMPLETED or entry.result is None:
+        raise ChildDied(f"The process that executed task run {entry.name!r} has ended.")
+    return serializers.dump_by_value(Answer(entry, None, [], stays=place.keeps(entry, load(entry.result))))
 
 
 def wait_for_submitted(flow_run: FlowRunContext | None) -> None:
@@ -179,7 +238,8 @@ def surrounded_by(surroundings: Surroundings) -> Generator[FlowRunContext | None
     settings_module.adopt(surroundings.settings)
     logs.set_up()
     client = connect(_BLOCKING)
-    client.adopt_lease(surroundings.lease_id)
+    for lease in surroundings.leases:
+        client.adopt_lease(lease)
     facts = surroundings.flow_run
     with tags(*surroundings.tags):
         if facts is None:
@@ -208,9 +268,11 @@ class _EarlierWhenNeeded(EarlierRuns):
         return super().take(task_key, position, input_hash)
 
 
-def _take_back(execution: TaskExecution, answer: Answer) -> None:
+def _take_back(execution: TaskExecution, answer: Answer, values: Values | None) -> None:
     outcome = answer.outcome
-    if answer.entry.result is not None:
+    if answer.stays and values is not None:
+        outcome = values.last(answer.entry)
+    elif answer.entry.result is not None:
         outcome = load(answer.entry.result)
     execution.take_back(answer.entry, outcome)
     if execution.flow_run is not None:
@@ -235,10 +297,14 @@ def _take_over_stored(execution: TaskExecution) -> None:
 
 def _goes_on_after(execution: TaskExecution, error: ChildDied) -> bool:
     """Whether the task is to be executed again after its process ended in the middle."""
-    made = execution.tries
+    made, story = execution.tries, len(execution.entry.progress.history)
     _take_over_stored(execution)
-    if execution.has_ended:
+    if execution.has_ended:  # before it could say so
+        kept = execution.entry.result
+        execution.take_back(execution.entry, load(kept) if kept is not None else _LOST)
         return False
+    if _has_passed(execution, story):
+        execution.is_late = True
     if execution.tries == made:  # it died before it had recorded that it began
         execution.note_start()
     if execution.is_late:
@@ -248,6 +314,13 @@ def _goes_on_after(execution: TaskExecution, error: ChildDied) -> bool:
         execution.crash(Stopped())
         return False
     return run_here(execution.io, execution.fail(error))  # an async task waits on a loop
+
+
+def _has_passed(execution: TaskExecution, story: int) -> bool:
+    """Whether the time limit has passed of a run that has begun since it was packed, when its story had so many states."""
+    limit = execution.longest_seconds
+    began = next((time for type, _, _, time in execution.entry.progress.history[story:] if type == RUNNING.value), None)
+    return limit is not None and began is not None and clock.now() - began >= limit * 1_000_000
 
 
 @contextmanager
@@ -274,10 +347,21 @@ def _killing_late(execution: TaskExecution, stop: Callable[[], None] | None) -> 
 def _named(error: Exception, execution: TaskExecution) -> Exception:
     if isinstance(error, SerializationError):
         return SerializationError(
-            f"Task run {execution.entry.name!r} cannot execute in another process: {message_of(error)}. Pass what can be "
-            "pickled, or run this task on threads."
+            f"Task run {execution.entry.name!r} cannot execute in another process: "
+            f"{culprit(execution.parameters) or message_of(error).rstrip('.')}. Pass what can be pickled, or run this task on "
+            "threads."
         )
     return error
+
+
+def culprit(parameters: dict[str, Any]) -> str | None:
+    """Which parameter cannot be pickled, as a text; None if it is none of them."""
+    for name, value in parameters.items():
+        try:
+            serializers.dump_by_value(value)
+        except SerializationError as error:
+            return f"its parameter {name!r}: {message_of(error)}"
+    return None
 
 
 def states_to_send(flow_run: FlowRunContext | None, but: str | None = None) -> list[State[Any]]:
@@ -291,4 +375,12 @@ def _without_value(state: State[Any]) -> State[Any]:
     return state if isinstance(state.data, ResultReference) else msgspec.structs.replace(state, data=None)
 
 
-__all__ = ["end_interrupted", "execute_elsewhere", "execute_packed", "states_to_send", "surrounded_by", "surroundings_of"]
+__all__ = [
+    "culprit",
+    "end_interrupted",
+    "execute_elsewhere",
+    "execute_packed",
+    "states_to_send",
+    "surrounded_by",
+    "surroundings_of",
+]

@@ -22,7 +22,7 @@ from tidemill.engine.task_run import TaskExecution
 from tidemill.exceptions import FencedRun, StoreError
 from tidemill.futures import TaskRunFuture
 from tidemill.interrupts import Stopped, stop_thread, unwinding_signals
-from tidemill.runners.base import TaskRunner
+from tidemill.runners.base import TaskRunner, Values
 from tidemill.runners.threads import ThreadPoolTaskRunner
 from tidemill.states import State
 
@@ -112,15 +112,19 @@ class Submission:
         """See `runners.base.Work`."""
         return self._within(self._execute)
 
-    def execute_elsewhere(self, call: Callable[[bytes], bytes], stop: Callable[[], None]) -> bool:
+    def execute_elsewhere(
+        self, call: Callable[[bytes], bytes], stop: Callable[[], None] | None, values: Values | None = None
+    ) -> bool:
         """See `runners.base.Work`."""
-        return self._within(lambda: self._ship(call, stop))
+        return self._within(lambda: self._ship(call, stop, values))
 
     def _within(self, work: Callable[[], bool]) -> bool:
         self._thread = threading.get_ident()
         try:
             return self.context.run(work)
         except BaseException as error:  # it is the future's business; a worker goes on
+            if isinstance(error, Stopped) and not self.execution.has_ended:  # it came between two steps of ours
+                self.execution.crash(error)
             self._problem = error
             return True
         finally:
@@ -139,9 +143,9 @@ class Submission:
         self.finish()
         return False
 
-    def _ship(self, call: Callable[[bytes], bytes], stop: Callable[[], None]) -> bool:
+    def _ship(self, call: Callable[[bytes], bytes], stop: Callable[[], None] | None, values: Values | None) -> bool:
         if self._can_start() and not self.execution.is_reused:
-            execute_elsewhere(self.execution, call, stop)
+            execute_elsewhere(self.execution, call, stop, values)
         return self._to_be_settled()
 
     def _can_start(self) -> bool:
@@ -166,8 +170,10 @@ class Submission:
             return
         args, kwargs = self.args, self.kwargs
         if self._needs_resolving:
-            args = tuple(resolved(value) for value in args)
-            kwargs = {name: resolved(value) for name, value in kwargs.items()}
+            # A template may use any part of a value for the run's name.
+            stands_in = self.owner.runner.stands_in if execution.task.task_run_name is None else None
+            args = tuple(resolved(value, stands_in) for value in args)
+            kwargs = {name: resolved(value, stands_in) for name, value in kwargs.items()}
         execution.identify(args, kwargs)
 
     async def run_on_loop(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -10,10 +11,10 @@ import msgspec
 from tidemill.colour import IO, StoppedIteration, TimeLimitReached
 from tidemill.engine import retries
 from tidemill.engine.cached import CacheUse
-from tidemill.engine.context import ALONE, running
+from tidemill.engine.context import ALONE, FlowRunContext, running
 from tidemill.engine.definitions import TaskDefinition
 from tidemill.engine.exhausting import exhausted
-from tidemill.engine.failures import crash_message, error_summary, room_to_recover, traceback_text
+from tidemill.engine.failures import crash_message, error_summary, is_cancellation, room_to_recover, traceback_text
 from tidemill.engine.final_state import state_from_return
 from tidemill.engine.hooks import OPTION_OF_TYPE, call_hooks
 from tidemill.engine.task_record import Bound, RecordedTaskRun
@@ -34,6 +35,7 @@ from tidemill.states import (
     StateDetails,
     StateType,
     Unkept,
+    ValueElsewhere,
     error_of,
     states_in,
 )
@@ -109,12 +111,17 @@ class TaskExecution(RecordedTaskRun):
         else:
             self.value = outcome
             if self.flow_run is not None:
-                self.flow_run.tracked.add(outcome, entry.id)
+                self._track(outcome, self.flow_run)
         self.state = state = self.state_now(outcome)
         if entry.details is not None:
             state.state_details.error = entry.details.error
         self._concluded = self._hooks_called = True
         self._remember(state)
+
+    def _track(self, outcome: Any, flow_run: FlowRunContext) -> None:
+        flow_run.tracked.add(outcome, self.entry.id)
+        if isinstance(outcome, ValueElsewhere):
+            outcome.when_fetched(partial(flow_run.tracked.add, run_id=self.entry.id))
 
     @property
     def is_isolated(self) -> bool:
@@ -144,6 +151,7 @@ class TaskExecution(RecordedTaskRun):
                 self.crash(error)
             if self._cache is not None:
                 await self._cache.give_up()
+            await self._call_hooks()
             raise
 
     async def _work(self) -> None:
@@ -323,6 +331,8 @@ class TaskExecution(RecordedTaskRun):
             return
         message = crash_message(error)
         self.error = error
+        if is_cancellation(error) and self.flow_run is not None and self.flow_run.is_cancelled:
+            error, message = Stopped(), "The run was cancelled."
         if isinstance(error, Stopped):
             self.ticket = self.advance(CANCELLED, None, message)
         else:

@@ -3,13 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from tidemill.exceptions import DefinitionError
 
 
+class Values(Protocol):
+    """The values that stay where they came to be, for a runner that sends packages there."""
+
+    def packing(self) -> AbstractContextManager[None]:
+        """For the time that a package is made, which may refer to them."""
+        ...
+
+    def last(self, entry: Any) -> Any:
+        """What stands for the value of the run that was called last, which is a `states.ValueElsewhere`.
+
+        Args:
+            entry: the run as it is recorded, a `records.TaskRunEntry`.
+        """
+        ...
+
+
 class Work(Protocol):
     """One task run that is ready to start: all it needs is there."""
+
+    @property
+    def task_run_id(self) -> str: ...
+
+    @property
+    def name(self) -> str: ...
 
     def execute(self) -> bool:
         """Executes it here, in this thread, until its end is recorded. Never raises.
@@ -19,12 +42,15 @@ class Work(Protocol):
         """
         ...
 
-    def execute_elsewhere(self, call: Callable[[bytes], bytes], stop: Callable[[], None]) -> bool:
+    def execute_elsewhere(
+        self, call: Callable[[bytes], bytes], stop: Callable[[], None] | None, values: Values | None = None
+    ) -> bool:
         """Executes it in another process. Otherwise like `execute`.
 
         Args:
             call: brings a package to the other process, and gives its answer. Raises ChildDied if that ends meanwhile.
-            stop: kills the other process.
+            stop: kills the other process, some time after the task's time limit; None: it does so itself.
+            values: what stays there.
         """
         ...
 
@@ -39,6 +65,14 @@ class TaskRunner:
     shares_the_loop = True
     # Whether several tasks run at once.
     overlaps = True
+
+    def stands_in(self, value: Any, inside: bool) -> bool:
+        """Whether what stands for a value elsewhere may be given to a task in its place.
+
+        Args:
+            inside: it is not the argument itself, but in a list or the like.
+        """
+        return False
 
     def start(self, settle: Settle) -> None:
         """Gets ready. `settle(works)` makes what they recorded durable, and lets everybody know."""
@@ -59,7 +93,7 @@ class TaskRunner:
         raise NotImplementedError
 
 
-def checked_workers(max_workers: Any) -> int | None:
+def checked_workers(max_workers: Any, name: str = "max_workers") -> int | None:
     """A number of workers, if it is one.
 
     Raises:
@@ -67,4 +101,4 @@ def checked_workers(max_workers: Any) -> int | None:
     """
     if max_workers is None or (isinstance(max_workers, int) and not isinstance(max_workers, bool) and max_workers >= 1):
         return max_workers
-    raise DefinitionError(f"max_workers must be a whole number of at least 1, not {max_workers!r}.")
+    raise DefinitionError(f"{name} must be a whole number of at least 1, not {max_workers!r}.")

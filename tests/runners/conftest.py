@@ -17,6 +17,7 @@ import tidemill
 from tidemill import ProcessPoolTaskRunner, SequentialTaskRunner, ThreadPoolTaskRunner
 from tidemill.runners.base import TaskRunner
 from tidemill.runners.children import Child, Children
+from tidemill.runners.dask import DaskTaskRunner
 from tidemill.serializers import dump_by_value
 
 # A runner that is added here is held to all of test_conformance.py.
@@ -24,6 +25,7 @@ RUNNERS: dict[str, Callable[[], TaskRunner]] = {
     "threads": lambda: ThreadPoolTaskRunner(max_workers=4),
     "sequential": SequentialTaskRunner,
     "processes": lambda: ProcessPoolTaskRunner(max_workers=2),
+    "dask": lambda: DaskTaskRunner(n_workers=2),
 }
 
 # Runners that execute tasks in this very process, so that what cannot be pickled may be passed.

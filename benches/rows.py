@@ -77,7 +77,8 @@ _LOOP_DETAILS = (
 def _loop_probe(durability: str, count: int) -> Probe:
     peer_count = {1_000: 100, 10_000: 1_000, 100_000: 1_000}[count] if durability == "process" else None
     settings = {"TIDEMILL_DURABILITY": durability}
-    return Probe(f"loop {durability} {count}", "task_loop.py", count, peer_count, settings, recorded=TASK_RUNS)
+    name = f"loop {durability} {count}"
+    return Probe(name, "task_loop.py", count, peer_count, settings=settings, recorded=TASK_RUNS)
 
 
 _FAN_OUTS = ("submit", "map")

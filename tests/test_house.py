@@ -90,6 +90,7 @@ HOMES: dict[str, set[str]] = {
 
 # Imports inside functions: {file: {module: why it waits}}. Only start-up time and optional extras are reasons.
 LATE_IMPORTS: dict[str, dict[str, str]] = {
+    "__init__.py": {"tidemill.runners.dask": "an optional extra, and start-up time"},
     "cli/__init__.py": {"tidemill.cli.app": "start-up time: `--version` needs no commands"},
     "cli/output.py": {"tidemill.cli.tables": "start-up time: rich is loaded where a table is drawn"},
     "colour.py": {"asyncio": "start-up time: plain flows never need it"},

@@ -13,7 +13,6 @@ from common import count, engine, report, task_runner
 WORKERS = 2
 COUNT = count()
 KIND, WORK = sys.argv[3], int(sys.argv[4])
-DASK_CLUSTER = {"n_workers": WORKERS, "threads_per_worker": 1, "dashboard_address": None}
 STEPS_PER_MILLISECOND = 85_000
 
 
@@ -39,7 +38,7 @@ def measure(submit):
 def by_engine():
     flow, task = engine().flow, engine().task
     if KIND == "dask":
-        runner = task_runner("DaskTaskRunner")(cluster_kwargs=DASK_CLUSTER)
+        runner = task_runner("DaskTaskRunner")(n_workers=WORKERS)
     else:
         runner = task_runner("ProcessPoolTaskRunner")(max_workers=WORKERS)
     traced = task(work)

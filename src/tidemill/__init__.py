@@ -1,5 +1,7 @@
 """Workflows that are recorded, retried and resumed, at a function call's price."""
 
+from typing import TYPE_CHECKING, Any
+
 from tidemill import runtime, states
 from tidemill.engine.context import get_run_logger, tags
 from tidemill.engine.dependencies import allow_failure, quote, unmapped
@@ -11,6 +13,9 @@ from tidemill.runners.sequential import SequentialTaskRunner
 from tidemill.runners.threads import ThreadPoolTaskRunner
 from tidemill.states import State
 from tidemill.tasks import Task, exponential_backoff, task
+
+if TYPE_CHECKING:
+    from tidemill.runners.dask import DaskTaskRunner as DaskTaskRunner
 
 __version__ = "0.1.0"
 
@@ -37,3 +42,12 @@ __all__ = [
     "unmapped",
     "wait",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Finds what needs an extra, when it is asked for."""
+    if name == "DaskTaskRunner":
+        from tidemill.runners.dask import DaskTaskRunner
+
+        return DaskTaskRunner
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

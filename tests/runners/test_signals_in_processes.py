@@ -1,0 +1,59 @@
+"""Programs whose tasks run in child processes, or outside of flows, that are asked to end: every task run ends too."""
+
+import signal
+
+import pytest
+
+SIGNALS = [(signal.SIGINT, {-2, 130}), (signal.SIGTERM, {-15, 143})]
+
+POOL = """
+import time
+from tidemill import flow, task, ProcessPoolTaskRunner
+
+@task
+def stuck():
+    print("ready", flush=True)
+    for _ in range(60_000):
+        time.sleep(0.01)
+
+@flow(task_runner=ProcessPoolTaskRunner(2))
+def interrupted():
+    futures = [stuck.submit() for _ in range(3)]
+    futures[0].result()
+
+interrupted()
+"""
+
+ALONE = """
+import time
+from tidemill import task
+
+@task
+def stuck():
+    print("ready", flush=True)
+    for _ in range(60_000):
+        time.sleep(0.01)
+
+stuck.submit()
+"""
+
+
+@pytest.mark.parametrize("attempt", range(3))
+@pytest.mark.parametrize(("signum", "codes"), SIGNALS, ids=["INT", "TERM"])
+def test_a_signal_while_processes_execute_tasks(start_script, recorded, signum, codes, attempt):
+    process = start_script(POOL)
+    assert [process.stdout.readline() for _ in range(2)] == ["ready\n"] * 2, process.told
+    process.send_signal(signum)
+    process.end()
+    assert process.returncode in codes, process.told
+    assert recorded.flow_run()["state_type"] == "CRASHED"
+    assert {run["state_type"] for run in recorded.task_runs()} <= {"CANCELLED", "CRASHED"}
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM], ids=["INT", "TERM"])
+def test_a_signal_while_the_interpreter_waits_for_tasks_outside_a_flow(start_script, recorded, signum):
+    process = start_script(ALONE)
+    assert process.stdout.readline() == "ready\n", process.told
+    process.send_signal(signum)
+    process.end()
+    assert recorded.task_run()["state_type"] in {"CANCELLED", "CRASHED"}

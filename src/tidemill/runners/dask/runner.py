@@ -14,9 +14,9 @@ from tidemill.runners.dask.connection import Call, Connection, Options, Shared
 from tidemill.runners.dask.values import DaskValue, packing
 from tidemill.runners.threads import ThreadPool
 
-# How many tasks are under way at once: for each worker of ours, so that it finds the next when it has done one; and on
-# another cluster, which may grow.
-_UNDER_WAY_PER_WORKER = 4
+# How many tasks are under way at once, each of which holds a thread that waits: for each worker of ours, since a task's way to
+# a worker and back takes about 10 ms however short it is; and at most, also on another cluster, which may grow.
+_UNDER_WAY_PER_WORKER = 16
 _UNDER_WAY = 256
 
 
@@ -71,7 +71,8 @@ class DaskTaskRunner(TaskRunner):
         connection = self._shared.take()
         self._session = _Session(connection)
         workers = connection.own_workers
-        self._pool = ThreadPool(_UNDER_WAY if workers is None else workers * _UNDER_WAY_PER_WORKER, self._execute, settle)
+        under_way = _UNDER_WAY if workers is None else max(2 * workers, min(_UNDER_WAY, workers * _UNDER_WAY_PER_WORKER))
+        self._pool = ThreadPool(under_way, self._execute, settle)
 
     def run(self, work: Work) -> None:
         self._pool.put(work)

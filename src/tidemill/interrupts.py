@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from heapq import heappop, heappush
 from itertools import count
 from threading import get_ident
@@ -381,6 +382,17 @@ class Stop:
                 signal.pthread_kill(self._thread, signal.SIGURG)
         else:
             stop_thread(self._thread, lambda: self._open)
+
+
+def end_by_signal_of(error: BaseException) -> None:
+    """Ends this process as the signal would have that became `error`: for what runs at the interpreter's exit, where an
+    exception is only printed."""
+    number = signal.SIGTERM if isinstance(error, TerminationSignal) else signal.SIGINT
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError, OSError, ValueError):  # none, or closed
+            stream.flush()
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
 
 
 _stops: list[Stop] = []

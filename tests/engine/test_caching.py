@@ -381,3 +381,19 @@ def test_the_command_says_why(double, cli, recorded, colour):
     assert "It missed: no earlier run has its key" in cli("task-run", "why", first)
     assert "It hit" in cli("task-run", "why", second)
     assert "differs in input 'x'" in cli("task-run", "why", third)
+
+
+def test_a_key_function_that_fails_fails_the_task(colour, counted, recorded):
+    def fail(context, parameters):
+        raise LookupError("no key today")
+
+    @task(cache_key_fn=fail)
+    @colour.paint
+    async def load(x):
+        counted.note()
+        return x
+
+    with pytest.raises(LookupError, match="no key today"):
+        called(colour, load, 1)
+    assert counted() == 0
+    assert recorded.task_run()["state_type"] == "FAILED"

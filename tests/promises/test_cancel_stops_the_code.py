@@ -179,7 +179,8 @@ def test_a_program_ends_although_a_thread_is_stuck(start_saying, cli, recorded):
     assert {run["state_type"] for run in recorded.task_runs() + recorded.flow_runs()} == {"CANCELLED"}
 
 
-def test_a_subflow_is_cancelled_alone(start_saying, cli, recorded):
+@pytest.mark.parametrize("kind", ["", ', isolation="process"'], ids=["in this process", "isolated"])
+def test_a_subflow_is_cancelled_alone(start_saying, cli, recorded, kind):
     process = start_saying(
         HELD
         + """
@@ -189,7 +190,7 @@ def test_a_subflow_is_cancelled_alone(start_saying, cli, recorded):
         while True:
             time.sleep(0.01)
 
-    @flow(on_cancellation=[hook], flow_run_name="below")
+    @flow(on_cancellation=[hook], flow_run_name="below" KIND)
     def below():
         long()
 
@@ -201,7 +202,7 @@ def test_a_subflow_is_cancelled_alone(start_saying, cli, recorded):
             return "the parent goes on"
 
     say(above())
-"""
+""".replace("KIND", kind)
     )
     assert process.stdout.readline() == "ready\n", process.told
     cli("flow-run", "cancel", "below")
@@ -316,3 +317,54 @@ def test_ctrl_c_while_it_is_being_cancelled(start_saying, cli, recorded, times):
     process.end()
     assert recorded.flow_run()["state_type"] in {"CANCELLED", "CRASHED"}
     assert {run["state_type"] for run in recorded.task_runs()} <= {"CANCELLED", "CRASHED"}
+
+
+def test_what_is_nested_ends_with_it(start_saying, cli, recorded):
+    process = start_saying(
+        HELD
+        + """
+    @task
+    def long(n):
+        say("ready")
+        while True:
+            time.sleep(0.01)
+
+    @flow(on_cancellation=[hook])
+    def lowest():
+        long.map([1, 2]).wait()
+
+    @task(on_cancellation=[hook])
+    def between():
+        lowest()
+
+    @flow(on_cancellation=[hook], flow_run_name="nightly")
+    def nightly():
+        between.submit().result()
+
+    nightly()
+"""
+    )
+    assert [process.stdout.readline() for _ in range(2)] == ["ready\n"] * 2, process.told
+    cli("flow-run", "cancel", "nightly")
+    lines = process.end().splitlines()
+    assert {"hook lowest Cancelled", "hook nightly Cancelled"} <= set(lines), lines
+    assert {run["state_type"] for run in recorded.task_runs() + recorded.flow_runs()} == {"CANCELLED"}
+
+
+def test_a_flows_own_retry_that_is_waited_for_is_cancelled(start_saying, cli, recorded, wait_until):
+    process = start_saying(
+        HELD
+        + """
+    @flow(on_cancellation=[hook], flow_run_name="nightly", retries=3, retry_delay_seconds=600)
+    def nightly():
+        say("ready")
+        raise LookupError
+
+    nightly()
+"""
+    )
+    assert process.stdout.readline() == "ready\n", process.told
+    wait_until(lambda: recorded.flow_run()["state_name"] == "AwaitingRetry")
+    cli("flow-run", "cancel", "nightly")
+    assert process.end() == "hook nightly Cancelled\n"
+    assert recorded.flow_run()["state_type"] == "CANCELLED"

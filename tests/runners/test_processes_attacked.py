@@ -159,3 +159,23 @@ def test_what_needed_the_dead_one_is_not_started(recorded, tmp_path):
         return after.state.name, other.result()
 
     assert parent() == ("NotReady", 3)
+
+
+def test_a_task_that_was_killed_while_it_waited_for_its_retry(recorded, tmp_path):
+    """A try that fails, and the death of the process in the next one, are two tries."""
+    place = str(tmp_path)
+
+    @task(retries=2, retry_delay_seconds=0.05)
+    def step():
+        if runtime.task_run.run_count == 1:
+            raise LookupError("first")
+        kill_once(place, "second")
+        return runtime.task_run.run_count
+
+    @flow(task_runner=ProcessPoolTaskRunner(1))
+    def parent():
+        return step.submit().result()
+
+    assert parent() == 3
+    names = [state["name"] for state in recorded.states(recorded.task_run())]
+    assert names == ["Pending", "Running", "AwaitingRetry", "Retrying", "AwaitingRetry", "Retrying", "Completed"]

@@ -14,7 +14,7 @@ from tidemill.exceptions import FencedRun, StoreReadOnly
 from tidemill.filters import EVERYTHING, FIRST_PAGE, Filters, FlowRunSort, FlowSort, LogFilter, LogSort, Page, TaskRunSort
 from tidemill.orchestration import Started, Verdict
 from tidemill.records import Flow, FlowRun, Log, NewFlowRun, TaskRun, TaskRunEntry
-from tidemill.states import State
+from tidemill.states import State, StateType
 from tidemill.store import entries, reading
 
 T = TypeVar("T")
@@ -132,6 +132,10 @@ class LocalClient(CachingVerbs):
             ObjectNotFound: there is no such task run.
         """
         await self._in_queue(lambda: orchestration.set_task_run_state(self._store, task_run_id, state))
+
+    async def end_open_task_runs(self, flow_run_id: str, type: StateType, message: str) -> None:
+        """Ends the unfinished task runs of a flow run of this process, after the child process is gone that executed them."""
+        await self._in_queue(lambda: orchestration.end_open_task_runs(self._store, flow_run_id, type, message))
 
     async def reclaim_lost_runs(self) -> list[str]:
         """Ends the runs whose process is gone, unless others do; gives the ids of the flow runs."""

@@ -264,7 +264,8 @@ class FlowExecution:
             self.context.log.info(
                 "Received non-final state 'AwaitingRetry' when proposing final state 'Failed' and will attempt to run again..."
             )
-            await self.io.sleep(retries.delay_before(self.flow.policy, self._tries))
+            with self._stop:
+                await self.io.sleep(retries.delay_before(self.flow.policy, self._tries))
             await self._start_again()
 
     async def _attempt(self) -> State[Any]:
@@ -371,8 +372,12 @@ class FlowExecution:
         context = self.context
         verdict = await self.client.propose_flow_run_state(context.id, Running(), context.attempt)
         while verdict.status == "WAIT":
-            await self.io.sleep(verdict.delay_seconds)
+            with self._stop:
+                await self.io.sleep(verdict.delay_seconds)
             verdict = await self.client.propose_flow_run_state(context.id, Running(), context.attempt)
+        if verdict.status == "REJECT" and verdict.state is None:  # somebody has cancelled it meanwhile
+            self._stop.requested = True
+            raise Stopped
         if verdict.status != "ACCEPT" or verdict.state is None:
             raise OrchestrationError(f"Flow run {context.name!r} cannot be tried again: {verdict.reason}")
         await self._begin_attempt(verdict.attempt)

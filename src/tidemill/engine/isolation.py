@@ -9,7 +9,7 @@ import msgspec
 
 from tidemill import serializers
 from tidemill.client import connect
-from tidemill.colour import IO, AsyncIO, BlockingIO, run_here
+from tidemill.colour import IO, AsyncIO, BlockingIO, run_blocking, run_here
 from tidemill.engine.context import FlowRunContext
 from tidemill.engine.definitions import FlowDefinition
 from tidemill.engine.failures import traceback_text
@@ -26,10 +26,10 @@ from tidemill.engine.shipping import (
     wait_for_submitted,
 )
 from tidemill.engine.task_run import TaskExecution
-from tidemill.exceptions import SerializationError
+from tidemill.exceptions import ChildDied, SerializationError
 from tidemill.results import keep_error, load
 from tidemill.runners.children import Child, shared
-from tidemill.states import ResultReference, State
+from tidemill.states import CANCELLED, CRASHED, ResultReference, State
 
 
 async def execute(execution: TaskExecution) -> None:
@@ -71,17 +71,35 @@ def function_in_child(io: IO, flow: FlowDefinition, context: FlowRunContext) -> 
     """
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        return _call(_Borrowed(), flow, context, args, kwargs)
+        child = _Borrowed()
+        try:
+            return _call(child, flow, context, args, kwargs)
+        except BaseException as error:
+            _end_what_is_left(child, context, error)
+            raise
 
     async def call_async(*args: Any, **kwargs: Any) -> Any:
         child = _Borrowed()
         try:
             return await io.in_thread(lambda: _call(child, flow, context, args, kwargs))
-        except BaseException:
-            child.kill()
+        except BaseException as error:
+            _end_what_is_left(child, context, error)
             raise
 
     return call_async if flow.is_async else call
+
+
+def _end_what_is_left(child: _Borrowed, context: FlowRunContext, error: BaseException) -> None:
+    """After the function was interrupted, or its process has died: kills that, and ends the runs that it had begun."""
+    if isinstance(error, Exception) and not isinstance(error, ChildDied):
+        return  # the function itself failed
+    child.kill()
+    client = connect(BlockingIO())
+    type, message = CRASHED, "The process that executed it has ended."
+    if context.is_cancelled:
+        type, message = CANCELLED, "The run was cancelled."
+    run_blocking(client.end_open_task_runs(context.id, type, message))
+    run_blocking(client.reclaim_lost_runs())  # subflow runs are held by the child itself
 
 
 def _call(child: _Borrowed, flow: FlowDefinition, context: FlowRunContext, args: Any, kwargs: dict[str, Any]) -> Any:

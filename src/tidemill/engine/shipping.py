@@ -297,7 +297,7 @@ def _take_over_stored(execution: TaskExecution) -> None:
 
 def _goes_on_after(execution: TaskExecution, error: ChildDied) -> bool:
     """Whether the task is to be executed again after its process ended in the middle."""
-    made, story = execution.tries, len(execution.entry.progress.history)
+    story = len(execution.entry.progress.history)
     _take_over_stored(execution)
     if execution.has_ended:  # before it could say so
         kept = execution.entry.result
@@ -305,7 +305,7 @@ def _goes_on_after(execution: TaskExecution, error: ChildDied) -> bool:
         return False
     if _has_passed(execution, story):
         execution.is_late = True
-    if execution.tries == made:  # it died before it had recorded that it began
+    if execution.entry.progress.type is not RUNNING:  # it died before it had recorded that it began
         execution.note_start()
     if execution.is_late:
         execution.end_timed_out()

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any
 
-from tidemill.client import connect
+from tidemill.client import close_sessions, connect
 from tidemill.colour import IO, AsyncIO, BlockingIO, run_blocking, run_here, running_loop
 from tidemill.engine import isolation
 from tidemill.engine.context import ALONE, Submitted, TaskRunContext, current_run, enclosing_flow_run
@@ -21,7 +21,7 @@ from tidemill.engine.shipping import execute_elsewhere
 from tidemill.engine.task_run import TaskExecution
 from tidemill.exceptions import FencedRun, StoreError
 from tidemill.futures import TaskRunFuture
-from tidemill.interrupts import Stopped, stop_thread, unwinding_signals
+from tidemill.interrupts import Stopped, end_by_signal_of, stop_thread, unwinding_signals
 from tidemill.runners.base import TaskRunner, Values
 from tidemill.runners.threads import ThreadPoolTaskRunner
 from tidemill.states import State
@@ -377,6 +377,7 @@ def _finish_alone() -> None:
         with unwinding_signals():
             while outstanding := submissions.outstanding():
                 outstanding[0].wait()
-    except BaseException:
+    except BaseException as error:
         run_blocking(submissions.stop(_BLOCKING, "The program was interrupted."))
-        raise
+        close_sessions()
+        end_by_signal_of(error)

@@ -18,7 +18,7 @@ from tidemill.engine.failures import crash_message, error_summary, is_cancellati
 from tidemill.engine.final_state import state_from_return
 from tidemill.engine.hooks import OPTION_OF_TYPE, call_hooks
 from tidemill.engine.task_record import Bound, RecordedTaskRun
-from tidemill.exceptions import SerializationError, TaskRunTimeoutError, UnfinishedRun
+from tidemill.exceptions import CancelledRun, OrchestrationError, StoreError, TaskRunTimeoutError, UnfinishedRun
 from tidemill.interrupts import Stopped
 from tidemill.records import TaskRunEntry
 from tidemill.results import AS_USUAL, NOT_WANTED, keep, keep_error
@@ -177,7 +177,9 @@ class TaskExecution(RecordedTaskRun):
             self._cache = cache = CacheUse(self, self.task.caching)
             try:
                 found = await cache.look()
-            except SerializationError as error:
+            except (StoreError, OrchestrationError):
+                raise
+            except Exception as error:  # an input that cannot be hashed, or the user's own key function
                 self.end_failed(error)
                 return True
         if found is None:
@@ -279,6 +281,9 @@ class TaskExecution(RecordedTaskRun):
     async def fail(self, error: Exception) -> bool:
         """Enters Failed with an exception, or AwaitingRetry; says whether the task is to be called again."""
         if self.abandoned:
+            return False
+        if isinstance(error, CancelledRun) and self.flow_run is not None and self.flow_run.is_cancelled:
+            self.crash(Stopped())  # it is a subflow inside that has noticed first
             return False
         message = str(error) if error is self._timed_out else "Task run encountered an exception."
         if self.tries <= self.task.policy.retries and await self._is_retriable(error, message):

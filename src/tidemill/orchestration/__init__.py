@@ -11,7 +11,7 @@ from tidemill.orchestration.flow_runs import (
     renew_lease,
     take_lease,
 )
-from tidemill.orchestration.lost_runs import LostRun, reclaim_lost_runs
+from tidemill.orchestration.lost_runs import LostRun, end_open_task_runs, reclaim_lost_runs
 from tidemill.orchestration.proposing import Verdict
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "cancel_flow_run",
     "create_flow_run",
     "delete_flow_run",
+    "end_open_task_runs",
     "holds_lease",
     "propose_flow_run_state",
     "reclaim_lost_runs",

@@ -66,6 +66,12 @@ def end_lost(execute: writing.Execute, flow_run_id: str, facts: writing.FlowRunF
     return LostRun(flow_run_id, facts.name, state.type, message)
 
 
+def end_open_task_runs(store: Store, flow_run_id: str, type: StateType, message: str) -> None:
+    """Ends what a process has left open that executed a part of a flow run, which goes on without it."""
+    with store.transaction() as execute:
+        end_task_runs(execute, flow_run_id, type, message)
+
+
 def end_task_runs(execute: writing.Execute, flow_run_id: str, type: StateType, message: str | None) -> None:
     """Gives every unfinished task run of a flow run one more state."""
     _end(execute, entries.unfinished_task_runs(_fetching(execute), flow_run_id), type, message)

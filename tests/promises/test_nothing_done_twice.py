@@ -12,7 +12,7 @@ HARNESS = Path(__file__).parents[2] / "benches" / "crash_resume.py"
 
 @pytest.mark.slow
 @pytest.mark.program
-@pytest.mark.parametrize("runner", ["sequential", "threads", "processes"])
+@pytest.mark.parametrize("runner", ["sequential", "threads", "processes", "dask"])
 def test_a_flow_killed_at_random_moments_is_resumed_until_it_is_done(pytestconfig, tmp_path, runner):
     options = ["--runner", runner, "--kills", str(pytestconfig.getoption("rounds")), "--folder", str(tmp_path)]
     done = subprocess.run([sys.executable, str(HARNESS), *options], capture_output=True, text=True)

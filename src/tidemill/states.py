@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from enum import Enum
@@ -166,20 +167,20 @@ class State(msgspec.Struct, Generic[R], kw_only=True, eq=False):
         return f"{self.name}({', '.join(parts)})"
 
 
-class ValueElsewhere:
+class ValueElsewhere(ABC):
     """Stands in a state's data for a value that is in another process."""
 
+    @abstractmethod
     def fetch(self) -> Any:
         """Brings the value here.
 
         Raises:
             MissingResult: it is gone.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def when_fetched(self, note: Callable[[Any], None]) -> None:
         """Calls `note` with the value when it has been brought here."""
-        raise NotImplementedError
 
 
 class Unkept(msgspec.Struct, frozen=True):

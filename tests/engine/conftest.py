@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tidemill import task
+from tidemill import flow, task
 
 
 class Colour:
@@ -119,3 +119,38 @@ def new_gate() -> Iterator[Callable[[], Gate]]:
 @pytest.fixture
 def gate(new_gate: Callable[[], Gate]) -> Gate:
     return new_gate()
+
+
+@pytest.fixture
+def executed() -> list[Any]:
+    """The calls that were executed."""
+    return []
+
+
+@pytest.fixture
+def attempt(colour: Colour, executed: list[Any]) -> Callable[..., Any]:
+    """Runs a body as the next attempt of the one flow run; gives its value, and what it had executed."""
+
+    def run(body: Callable[..., Any], *args: Any, **options: Any) -> tuple[Any, list[Any]]:
+        executed.clear()
+        edited = flow(name="edited", idempotency_key="the only run", **options)(colour.paint(body))
+        state = colour.run(edited, *args, return_state=True)
+        return state.result(raise_on_failure=False), list(executed)
+
+    return run
+
+
+@pytest.fixture
+def define(colour: Colour, executed: list[Any]) -> Callable[..., Any]:
+    """Makes tasks; two of one name are the same task with an edited source."""
+
+    def make(name: str, function: Callable[..., Any], **options: Any) -> Any:
+        async def noted(*args: Any) -> Any:
+            executed.append((name, *args))
+            return function(*args)
+
+        noted.__name__ = name
+        noted.__qualname__ = name
+        return task(**options)(colour.paint(noted))
+
+    return make

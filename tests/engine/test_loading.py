@@ -412,13 +412,13 @@ class TestErrors:
 @pytest.mark.parametrize(
     ("path", "keys", "module"),
     [
-        ("/work/etl.py", ["__main__.add"], "__main__"),
-        ("/work/etl.py", ["lib.add", "__main__.add"], "__main__"),
-        ("/work/etl.py", ["etl.add", "__main__.add"], "etl"),
-        ("/work/flows/etl.py", ["flows.etl.Class.add"], "flows.etl"),
-        ("/work/flows/__init__.py", ["flows.add"], "flows"),
-        ("/work/etl.py", ["lib.add", "etl2.add"], None),
-        ("/work/etl.py", [], None),
+        ("/srv/etl.py", ["__main__.add"], "__main__"),
+        ("/srv/etl.py", ["lib.add", "__main__.add"], "__main__"),
+        ("/srv/etl.py", ["etl.add", "__main__.add"], "etl"),
+        ("/srv/flows/etl.py", ["flows.etl.Class.add"], "flows.etl"),
+        ("/srv/flows/__init__.py", ["flows.add"], "flows"),
+        ("/srv/etl.py", ["lib.add", "etl2.add"], None),
+        ("/srv/etl.py", [], None),
         ("flows.etl", [], None),
     ],
 )

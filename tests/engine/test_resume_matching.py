@@ -10,39 +10,6 @@ from tidemill import flow, task
 KEY = "the only run"
 
 
-@pytest.fixture
-def executed():
-    return []
-
-
-@pytest.fixture
-def attempt(colour, executed):
-    """Runs a body as the next attempt of the one flow run; gives its value, and what it had executed."""
-
-    def run(body, *args, **options):
-        executed.clear()
-        state = colour.run(flow(name="edited", idempotency_key=KEY, **options)(colour.paint(body)), *args, return_state=True)
-        return state.result(raise_on_failure=False), list(executed)
-
-    return run
-
-
-@pytest.fixture
-def define(colour, executed):
-    """Makes tasks; two of one name are the same task with an edited source."""
-
-    def make(name, function, **options):
-        async def noted(*args):
-            executed.append((name, *args))
-            return function(*args)
-
-        noted.__name__ = name
-        noted.__qualname__ = name
-        return task(**options)(colour.paint(noted))
-
-    return make
-
-
 def fail(*_):
     raise OSError("the bug")
 

@@ -7,12 +7,13 @@ import pytest
 SIGNALS = [(signal.SIGINT, {-2, 130}), (signal.SIGTERM, {-15, 143})]
 
 POOL = """
-import time
+import sys, time
 from tidemill import flow, task, ProcessPoolTaskRunner
 
 @task
 def stuck():
-    print("ready", flush=True)
+    sys.stdout.write("ready\\n")  # in one piece, also where PYTHONUNBUFFERED is set: two processes say it at once
+    sys.stdout.flush()
     for _ in range(60_000):
         time.sleep(0.01)
 

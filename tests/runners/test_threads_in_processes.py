@@ -41,22 +41,6 @@ WAITS = {
 }
 
 
-@pytest.mark.parametrize("how", WAITS)
-@pytest.mark.parametrize(("signum", "codes"), [(signal.SIGINT, {-2, 130}), (signal.SIGTERM, {-15, 143})], ids=["INT", "TERM"])
-def test_a_signal_while_submitted_tasks_run(start_script, cli, signum, codes, how):
-    process = start_script(STUCK.format(wait=WAITS[how]))
-    assert process.stdout.readline() == "ready\n", process.told
-    process.send_signal(signum)
-    out = process.end()
-    assert process.returncode in codes, process.told
-    assert out.splitlines() == ["hook run CRASHED"]
-    (run,) = cli("flow-run", "ls", "--json")
-    assert run["state_type"] == "CRASHED"
-    tasks = cli("task-run", "ls", "--json")
-    assert len(tasks) == 5
-    assert {task["state_type"] for task in tasks} <= {"CANCELLED", "CRASHED"}, [task["state"] for task in tasks]
-
-
 ASYNC_STUCK = """
 import asyncio, time
 from tidemill import flow, task
@@ -98,10 +82,16 @@ ASYNC_WAITS = {
 }
 
 
-@pytest.mark.parametrize("how", ASYNC_WAITS)
+SIGNALLED = {
+    **{how: STUCK.format(wait=wait) for how, wait in WAITS.items()},
+    **{f"{how}, on a loop": ASYNC_STUCK.format(wait=wait) for how, wait in ASYNC_WAITS.items()},
+}
+
+
+@pytest.mark.parametrize("how", SIGNALLED)
 @pytest.mark.parametrize(("signum", "codes"), [(signal.SIGINT, {-2, 130}), (signal.SIGTERM, {-15, 143})], ids=["INT", "TERM"])
-def test_a_signal_while_submitted_tasks_run_on_a_loop(start_script, cli, signum, codes, how):
-    process = start_script(ASYNC_STUCK.format(wait=ASYNC_WAITS[how]))
+def test_a_signal_while_submitted_tasks_run(start_script, cli, signum, codes, how):
+    process = start_script(SIGNALLED[how])
     assert process.stdout.readline() == "ready\n", process.told
     process.send_signal(signum)
     out = process.end()

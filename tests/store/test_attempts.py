@@ -29,21 +29,13 @@ from tidemill.states import (
 )
 from tidemill.store import reading
 
+HOST = os.uname().nodename
 KEPT = ResultReference("json", b"42")
 
 
 def lease_of_process(pid: int, *, seconds: float = 30) -> Lease:
     """The lease of a process of this machine."""
-    now = clock.now()
-    return Lease(
-        id=ids.new_id(),
-        pid=pid,
-        boot_id=processes.place(),
-        hostname="host",
-        acquired=now,
-        deadline=now + int(seconds * 1_000_000),
-        process_start=processes.start_time(pid),
-    )
+    return processes.new_lease(pid, seconds)
 
 
 @pytest.fixture
@@ -119,7 +111,12 @@ class TestIdempotencyKey:
         run = create(desk, lease_of_process(another_process.pid)).flow_run_id
         with pytest.raises(FlowRunIsLive) as caught:
             create(desk, mine)
-        for told in ("'adept-capuchin'", run, f"process {another_process.pid} on host host", "tidemill flow-run cancel"):
+        for told in (
+            "'adept-capuchin'",
+            run,
+            f"process {another_process.pid} on host {HOST}",
+            "tidemill flow-run cancel",
+        ):
             assert told in str(caught.value)
         assert desk.count("lease") == 1  # the refused one left nothing
 

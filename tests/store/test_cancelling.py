@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tidemill import clock, ids, orchestration
+from tidemill import ids, orchestration
 from tidemill.exceptions import ObjectNotFound
 from tidemill.orchestration import Verdict, processes
 from tidemill.records import Lease
@@ -29,16 +29,7 @@ from tidemill.store import entries, reading
 
 
 def lease_of(pid: int) -> Lease:
-    now = clock.now()
-    return Lease(
-        id=ids.new_id(),
-        pid=pid,
-        boot_id=processes.place(),
-        hostname="host",
-        acquired=now,
-        deadline=now + 3_600_000_000,
-        process_start=processes.start_time(pid),
-    )
+    return processes.new_lease(pid, 3600)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tidemill import clock, ids, orchestration
+from tidemill import ids, orchestration
 from tidemill.exceptions import FlowRunIsLive, IllegalTransition, ObjectNotFound
 from tidemill.orchestration import processes
 from tidemill.records import Lease, TaskRunEntry
@@ -31,16 +31,7 @@ ONE = ResultReference("json", b"1")
 
 @pytest.fixture
 def mine() -> Lease:
-    now = clock.now()
-    return Lease(
-        id=ids.new_id(),
-        pid=os.getpid(),
-        boot_id=processes.place(),
-        hostname="host",
-        acquired=now,
-        deadline=now + 3_600_000_000,
-        process_start=processes.start_time(os.getpid()),
-    )
+    return processes.new_lease(os.getpid(), 3600)
 
 
 class Story:

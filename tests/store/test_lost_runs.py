@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tidemill import clock, ids, orchestration
+from tidemill import clock, orchestration
 from tidemill.exceptions import FlowRunIsLive
 from tidemill.orchestration import processes
 from tidemill.records import Lease
@@ -28,20 +28,12 @@ from tidemill.states import (
 )
 from tidemill.store import entries, open_store, reading
 
+HOST = os.uname().nodename
 Process = subprocess.Popen[bytes]
 
 
 def lease_of(pid: int, *, seconds: float = 3600) -> Lease:
-    now = clock.now()
-    return Lease(
-        id=ids.new_id(),
-        pid=pid,
-        boot_id=processes.place(),
-        hostname="host",
-        acquired=now,
-        deadline=now + int(seconds * 1_000_000),
-        process_start=processes.start_time(pid),
-    )
+    return processes.new_lease(pid, seconds)
 
 
 @pytest.fixture
@@ -79,7 +71,7 @@ def test_the_runs_of_one_that_is_gone_have_crashed(desk: Any, process: Process) 
     ended = desk.flow_run(lease=lease)
     desk.propose(ended, Failed())
     end(process)
-    message = f"The process that ran it is gone (process {process.pid} on host host)."
+    message = f"The process that ran it is gone (process {process.pid} on host {HOST})."
     lost = reclaim(desk)
     assert [run.flow_run_id for run in lost] == [runs[0], runs[2]]  # the second had no process yet
     assert {(run.name, run.state_type, run.message) for run in lost} == {("adept-capuchin", CRASHED, message)}
@@ -104,7 +96,10 @@ def test_their_unfinished_task_runs_have_crashed_with_them(desk: Any, process: P
     assert found["0"].result == ResultReference("json", b"1")
     crashed = found["1"].progress
     type, _, message, time = crashed.history[-1]
-    assert (type, message) == ("CRASHED", f"The process that ran it is gone (process {process.pid} on host host).")
+    assert (type, message) == (
+        "CRASHED",
+        f"The process that ran it is gone (process {process.pid} on host {HOST}).",
+    )
     assert crashed.end_time == time >= before
     assert crashed.total_run_time == time - running.progress.history[-1][3]
     assert found["2"].progress.total_run_time == 0

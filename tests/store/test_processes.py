@@ -10,24 +10,16 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tidemill import clock, ids
+from tidemill import clock
 from tidemill.orchestration import processes
 from tidemill.orchestration.processes import is_gone
 from tidemill.records import Lease
 
-HOUR = 3_600_000_000
+HOUR = 3600.0
 
 
 def lease_of(pid: int, *, overdue: bool = False) -> Lease:
-    return Lease(
-        id=ids.new_id(),
-        pid=pid,
-        boot_id=processes.place(),
-        hostname="host",
-        acquired=0,
-        deadline=clock.now() + (-HOUR if overdue else HOUR),
-        process_start=processes.start_time(pid),
-    )
+    return processes.new_lease(pid, -HOUR if overdue else HOUR)
 
 
 def both(pid: int) -> list[bool]:

@@ -15,20 +15,12 @@ from tidemill.records import Lease, Progress, TaskRunEntry
 from tidemill.states import COMPLETED, CRASHED, FAILED, RUNNING, SCHEDULED, Completed, Failed, ResultReference, StateType
 from tidemill.store import entries, open_store
 
+HOST = os.uname().nodename
 ONE = ResultReference("json", b"1")
 
 
 def lease_of(pid: int) -> Lease:
-    now = clock.now()
-    return Lease(
-        id=ids.new_id(),
-        pid=pid,
-        boot_id=processes.place(),
-        hostname="host",
-        acquired=now,
-        deadline=now + 3_600_000_000,
-        process_start=processes.start_time(pid),
-    )
+    return processes.new_lease(pid, 3600)
 
 
 @pytest.fixture
@@ -100,7 +92,10 @@ def test_those_of_a_process_that_is_gone_have_crashed_once(desk: Any, gone: Leas
     for entry in lost:
         progress = found(desk, entry).progress
         type, _, message, time = progress.history[-1]
-        assert (type, message) == ("CRASHED", f"The process that ran it is gone (process {gone.pid} on host host).")
+        assert (type, message) == (
+            "CRASHED",
+            f"The process that ran it is gone (process {gone.pid} on host {HOST}).",
+        )
         assert progress.end_time == time >= before
     assert found(desk, lost[1]).progress.total_run_time > 0
     assert (story(desk, others), found(desk, others).lease_id) == (["PENDING", "RUNNING"], mine.id)
@@ -119,7 +114,7 @@ def test_those_of_a_process_that_lives_are_left_alone(desk: Any, mine: Lease) ->
 def test_what_is_unfinished_when_a_lease_is_given_back_has_crashed(desk: Any, mine: Lease) -> None:
     entry = take(desk, mine, RUNNING)
     orchestration.release_lease(desk.store, mine)
-    message = f"The process that ran it ended before it did (process {os.getpid()} on host host)."
+    message = f"The process that ran it ended before it did (process {os.getpid()} on host {HOST})."
     assert found(desk, entry).progress.history[-1][:3] == ("CRASHED", None, message)
     assert desk.count("lease") == 0
 
@@ -163,7 +158,7 @@ def test_in_a_flow_what_was_declared_crashed_stays_so(desk: Any, gone: Lease) ->
 
 def test_the_state_of_one_that_is_executed_cannot_be_set(desk: Any, mine: Lease) -> None:
     entry = take(desk, mine, RUNNING)
-    with pytest.raises(FlowRunIsLive, match=f"'step-0' has not ended, .* process {os.getpid()} on host host executes it"):
+    with pytest.raises(FlowRunIsLive, match=f"'step-0' has not ended, .* process {os.getpid()} on host {HOST} executes it"):
         orchestration.set_task_run_state(desk.store, entry.id, Completed())
     desk.record([desk.advance(entry, FAILED)])
     orchestration.set_task_run_state(desk.store, entry.id, Completed())

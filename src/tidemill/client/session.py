@@ -14,7 +14,6 @@ from tidemill.client.pulse import Pulse
 from tidemill.client.recorder import Recorder
 from tidemill.client.watching import Watch
 from tidemill.exceptions import StoreError
-from tidemill.ids import new_id
 from tidemill.orchestration import Started, Verdict, processes
 from tidemill.records import Batch, Lease, Refusals, TaskRunEntry
 from tidemill.settings import Settings
@@ -48,16 +47,7 @@ class Session:
         """The claim under which this process works on runs, from now on kept alive."""
         with _lock:
             if self._lease is None:
-                now, pid = clock.now(), os.getpid()
-                self._lease = Lease(
-                    id=new_id(),
-                    pid=pid,
-                    boot_id=processes.place(),
-                    hostname=os.uname().nodename,
-                    acquired=now,
-                    deadline=now + int(self._lease_seconds * 1_000_000),
-                    process_start=processes.start_time(pid),
-                )
+                self._lease = processes.new_lease(os.getpid(), self._lease_seconds)
                 self.recorder.leases = (*self.recorder.leases, self._lease.id)
                 self._pulse.start_renewing()
             return self._lease
@@ -109,10 +99,9 @@ class Session:
 
     def _record(self, batch: Batch) -> Refusals:
         """The store's verb; in the database's queue."""
-        for entry in batch.task_runs:
-            if entry.lease_id is not None:
-                self._hold([entry for entry in batch.task_runs if entry.lease_id is not None])
-                break
+        unfinished = [entry for entry in batch.task_runs if entry.lease_id is not None]
+        if unfinished:
+            self._hold(unfinished)
         return self.store.record(batch)
 
     def _hold(self, unfinished: Sequence[TaskRunEntry]) -> None:

@@ -154,13 +154,6 @@ def resolved(value: T, stands_in: StandsIn | None = None) -> T:
     return cast(T, _resolved(value, False, stands_in, False))
 
 
-def without_annotation(value: Any) -> Any:
-    """The argument itself, where it is wrapped."""
-    while isinstance(value, Annotation):
-        value = cast("Annotation[Any]", value).value
-    return value
-
-
 def _resolved(value: Any, allow_failure_around: bool, stands_in: StandsIn | None, inside: bool) -> Any:
     if type(value) in _ATOMS:
         return value

@@ -176,7 +176,9 @@ def execute_packed(package: Package, place: Place | None = None) -> bytes:
         children = states_to_send(flow_run, entry.id)
     if entry.progress.type is COMPLETED and place.keeps(entry, execution.value):
         return serializers.dump_by_value(Answer(entry, None, children, stays=True))
-    outcome = None if entry.result is not None else execution.error or execution.value
+    outcome = execution.value if execution.error is None else execution.error
+    if entry.result is not None:
+        outcome = None
     answer = Answer(entry, outcome, children)
     try:
         return serializers.dump_by_value(answer)

@@ -247,9 +247,6 @@ class Submissions:
         self._outstanding: dict[int, Submission] = {}
         self._previous: TaskRunFuture[Any] | None = None
 
-    def __len__(self) -> int:
-        return len(self._outstanding)
-
     def submit(
         self,
         task: TaskDefinition,

@@ -41,6 +41,10 @@ _WORKED_ON = frozenset({RUNNING, SCHEDULED})
 Bound = tuple[dict[str, Any], Any]
 
 
+# What a run of an earlier attempt takes on when a call continues it.
+_TAKEN_FROM_THE_CALL = ("attempt", "task_version", "tags", "policy", "task_inputs", "input_hash")
+
+
 class RecordedTaskRun:
     """One task run, as this process knows and records it.
 
@@ -177,13 +181,8 @@ class RecordedTaskRun:
         if is_finished(found) and self._take_value(found):
             self.is_reused = True
         else:
-            found.attempt, found.task_version, found.tags, found.policy = (
-                entry.attempt,
-                entry.task_version,
-                entry.tags,
-                entry.policy,
-            )
-            found.task_inputs, found.input_hash = entry.task_inputs, input_hash
+            for field in _TAKEN_FROM_THE_CALL:
+                setattr(found, field, getattr(entry, field))
             found.result = found.details = None
             found.progress = found.progress.then(PENDING, None, None, clock.now())
         self.entry = self._context.entry = found

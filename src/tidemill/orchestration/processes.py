@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 from functools import cache
 
+from tidemill import clock
+from tidemill.ids import new_id
 from tidemill.records import Lease
 
 _START_TIME_FIELD = 22  # of /proc/<pid>/stat, counted from 1 as its manual page does
@@ -32,6 +34,20 @@ def start_time(pid: int) -> int | None:
     """When a process started, in clock ticks since the start of the machine; None where the system does not tell."""
     fields = _stat(pid)
     return int(fields[_START_TIME_FIELD]) if fields else None
+
+
+def new_lease(pid: int, seconds: float) -> Lease:
+    """A claim for a process of this machine, not recorded yet, that is valid for so many seconds from now."""
+    now = clock.now()
+    return Lease(
+        id=new_id(),
+        pid=pid,
+        boot_id=place(),
+        hostname=os.uname().nodename,
+        acquired=now,
+        deadline=now + int(seconds * 1_000_000),
+        process_start=start_time(pid),
+    )
 
 
 def is_gone(lease: Lease, now: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
@@ -58,7 +59,7 @@ class Work(Protocol):
 Settle = Callable[[Sequence[Any]], None]
 
 
-class TaskRunner:
+class TaskRunner(ABC):
     """Where the submitted task runs of a flow run execute. One object serves one flow run; `fresh` makes another."""
 
     # Whether an async task of an async flow runs on the flow's own event loop.
@@ -74,23 +75,25 @@ class TaskRunner:
         """
         return False
 
+    @abstractmethod
     def start(self, settle: Settle) -> None:
         """Gets ready. `settle(works)` makes what they recorded durable, and lets everybody know."""
-        raise NotImplementedError
 
+    @abstractmethod
     def run(self, work: Work) -> None:
         """Takes one on; returns at once, except where tasks are executed one after the other."""
-        raise NotImplementedError
 
+    @abstractmethod
     def close(self) -> None:
         """Lets the workers go. Those that are stuck in a task are not waited for."""
 
+    @abstractmethod
     def kill(self) -> None:
         """Ends for certain whatever can be ended."""
 
+    @abstractmethod
     def fresh(self) -> TaskRunner:
         """A runner of the same kind and options, for another flow run."""
-        raise NotImplementedError
 
 
 def checked_workers(max_workers: Any, name: str = "max_workers") -> int | None:

@@ -20,6 +20,12 @@ class SequentialTaskRunner(TaskRunner):
         if work.execute():
             self._settle([work])
 
+    def close(self) -> None:
+        """There are no workers."""
+
+    def kill(self) -> None:
+        """What executes is in the thread of the flow, which is interrupted itself."""
+
     def fresh(self) -> SequentialTaskRunner:
         return SequentialTaskRunner()
 

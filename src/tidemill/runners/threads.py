@@ -47,6 +47,9 @@ class ThreadPoolTaskRunner(TaskRunner):
         if self._pool is not None:
             self._pool.close()
 
+    def kill(self) -> None:
+        """Nothing can be ended for certain on a thread; what executes there is interrupted as far as Python allows."""
+
     def fresh(self) -> ThreadPoolTaskRunner:
         return ThreadPoolTaskRunner(self.max_workers)
 

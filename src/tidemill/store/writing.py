@@ -176,10 +176,6 @@ def parents_of(execute: Execute, flow_run_id: str) -> tuple[str, str] | tuple[No
     return (from_bytes(rows[0][0]), from_bytes(rows[0][1])) if rows and rows[0][0] is not None else (None, None)
 
 
-def rename_flow_run(execute: Execute, flow_run_id: str, name: str) -> None:
-    execute("UPDATE flow_run SET name = ?, updated = ? WHERE id = ?", (name, clock.now(), to_bytes(flow_run_id)))
-
-
 def result_keys(execute: Execute, flow_run_id: str) -> list[str]:
     """The keys of the result files of a flow run and its task runs."""
     run = to_bytes(flow_run_id)

@@ -48,6 +48,8 @@ class OwnCluster:
         self._folder = tempfile.mkdtemp(prefix="tidemill-dask-")
         self._deaths: dict[str, ChildDied] = {}
         self._died = threading.Condition()
+        # It tells of every connection that ends, also of the last, when the cluster has given its loggers back their levels.
+        logging.getLogger("distributed.batched").setLevel(logging.WARNING)
         try:
             with config.set(_CONFIGURATION):
                 self.cluster: Any = SpecCluster(

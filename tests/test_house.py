@@ -79,6 +79,7 @@ HOMES: dict[str, set[str]] = {
     "httpx2": {"client.http"},
     "litestar": {"server"},
     "msgspec": set().union(*ROWS.values()) - ROWS["GROUND"] | {"serializers"},
+    "prometheus_client": {"server"},
     "psycopg": {"store.postgres"},
     "psycopg_pool": {"store.postgres"},
     "pydantic": {"engine.parameters"},
@@ -86,6 +87,7 @@ HOMES: dict[str, set[str]] = {
     "ray": {"runners.ray"},
     "rich": {"cli", "engine.progress"},
     "uvicorn": {"server"},
+    "uvloop": {"server"},
 }
 
 # Imports inside functions: {file: {module: why it waits}}. Only start-up time and optional extras are reasons.

@@ -29,6 +29,7 @@ ROWS: dict[str, set[str]] = {
         "fingerprints",
         "interrupts",
         "texts",
+        "version",
     },
     "MODEL": {"states", "records", "filters", "schedules", "rules"},
     "KEEP": {"store", "orchestration"},

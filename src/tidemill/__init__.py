@@ -13,11 +13,10 @@ from tidemill.runners.sequential import SequentialTaskRunner
 from tidemill.runners.threads import ThreadPoolTaskRunner
 from tidemill.states import State
 from tidemill.tasks import Task, exponential_backoff, task
+from tidemill.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from tidemill.runners.dask import DaskTaskRunner as DaskTaskRunner
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Flow",

@@ -6,8 +6,8 @@ import os
 import sys
 from io import TextIOWrapper
 
-from tidemill import __version__
 from tidemill.exceptions import TidemillError
+from tidemill.version import __version__
 
 # What a shell reports for a command that was stopped by SIGINT or that wrote into a closed pipe.
 _INTERRUPTED = 128 + 2

@@ -7,7 +7,8 @@ from typing import Annotated
 
 from cyclopts import App, CycloptsError, Group, Parameter
 
-from tidemill import __version__, settings
+from tidemill import settings
+from tidemill.version import __version__
 
 _GLOBAL = Group("Global options", sort_key=1)
 

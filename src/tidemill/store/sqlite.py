@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import weakref
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -14,7 +13,7 @@ import apsw
 
 from tidemill.exceptions import StoreError, StoreReadOnly, StoreUnreachable
 from tidemill.interrupts import shielded
-from tidemill.store import migrate
+from tidemill.store import forks, migrate
 from tidemill.store.file_systems import refuse_network_file_system
 from tidemill.store.filelock import FileLock
 from tidemill.store.sqlite_errors import explained, folder_error, plain_errors, too_new
@@ -48,10 +47,11 @@ class SqliteDatabase:
         self._patience: float | None = None
         self._depth = 0
         self._in_transaction = False
+        self._group_thread: int | None = None
         self._inode = 0
         self.thread_lock = threading.RLock()
         self._wal_pages = 0
-        _open_databases.add(self)
+        forks.watch(self)
 
     @property
     def version(self) -> str:
@@ -123,14 +123,30 @@ class SqliteDatabase:
             self.thread_lock.release()
         shielded.__exit__()
 
-    def transaction(self) -> Transaction:
+    def transaction(self) -> Transaction | Savepoint:
         """A write transaction, as a context manager: gives the function that executes statements, commits at the end of the
         block, and rolls back when the block raises.
 
         Raises:
             StoreFull, StoreReadOnly, StoreCorrupt, StoreTooNew, StoreUnreachable, StoreError
         """
+        if self._group_thread is not None and self._group_thread == threading.get_ident():
+            return Savepoint(self)
         return Transaction(self)
+
+    @contextmanager
+    def group(self) -> Generator[None]:
+        """Makes one transaction of those in the block: each is still whole or not there at all, all are committed at its end.
+
+        Raises:
+            StoreError: they could not be committed, so none was.
+        """
+        with Transaction(self):
+            self._group_thread = threading.get_ident()
+            try:
+                yield
+            finally:
+                self._group_thread = None
 
     def fetch(self, sql: str, bindings: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """The rows of a query; needs no place in the queue, since in WAL mode readers and writers do not meet."""
@@ -204,6 +220,7 @@ class SqliteDatabase:
         self._connection = self._read_only = self._queue = None
         self._depth = 0
         self._in_transaction = False
+        self._group_thread = None
         self.thread_lock = threading.RLock()
 
     def _open_queue(self) -> FileLock:
@@ -386,32 +403,27 @@ class Transaction:
             self._database.leave()
 
 
+class Savepoint:
+    """A transaction within a group of them; see `SqliteDatabase.group`."""
+
+    def __init__(self, database: SqliteDatabase) -> None:
+        self._database = database
+
+    def __enter__(self) -> Callable[..., Any]:
+        self._connection = self._database.connect()
+        if not self._connection.in_transaction:  # a full disk has rolled everything back
+            raise StoreError("An operation that shared this transaction has failed, and nothing of it was written. Try again.")
+        self._connection.execute("SAVEPOINT member")
+        return self._connection.execute
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if self._connection.in_transaction:
+            if error is not None:
+                self._connection.execute("ROLLBACK TO member")
+            self._connection.execute("RELEASE member")
+        if isinstance(error, apsw.Error):
+            raise explained(error, self._database.path) from None
+
+
 def _schema_of(connection: Any) -> int:
     return connection.execute("PRAGMA user_version").fetchall()[0][0]
-
-
-_open_databases: weakref.WeakSet[SqliteDatabase] = weakref.WeakSet()
-
-
-# Nobody may be inside SQLite while the process forks: the child would inherit its locks taken.
-_held_for_fork: list[SqliteDatabase] = []
-
-
-def _hold_all_before_fork() -> None:
-    for database in list(_open_databases):
-        database.thread_lock.acquire()
-        _held_for_fork.append(database)
-
-
-def _let_go_after_fork() -> None:
-    while _held_for_fork:
-        _held_for_fork.pop().thread_lock.release()
-
-
-def _forget_all_after_fork() -> None:
-    _held_for_fork.clear()
-    for database in list(_open_databases):
-        database.forget_after_fork()
-
-
-os.register_at_fork(before=_hold_all_before_fork, after_in_parent=_let_go_after_fork, after_in_child=_forget_all_after_fork)

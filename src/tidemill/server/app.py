@@ -1,0 +1,40 @@
+"""The application: routes, errors, and what they share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from litestar import Litestar, Router
+from litestar.di import Provide
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import SwaggerRenderPlugin
+
+from tidemill.server.access import StoreAccess
+from tidemill.server.errors import EXCEPTION_HANDLERS
+from tidemill.server.routes import root
+from tidemill.server.services import Services
+from tidemill.version import __version__
+
+_ROUTES = (root,)
+
+
+def create_app(services: Services) -> Litestar:
+    """The application over these services, which it closes when it stops."""
+
+    def provide_services() -> Services:
+        return services
+
+    def provide_store() -> StoreAccess:
+        return services.access
+
+    handlers: list[Any] = [handler for module in _ROUTES for handler in module.HANDLERS]
+    return Litestar(
+        [Router("/api", route_handlers=handlers)],
+        dependencies={
+            "services": Provide(provide_services, sync_to_thread=False),
+            "store": Provide(provide_store, sync_to_thread=False),
+        },
+        exception_handlers=EXCEPTION_HANDLERS,
+        on_shutdown=[services.close],
+        openapi_config=OpenAPIConfig("Tidemill", __version__, path="/docs", render_plugins=[SwaggerRenderPlugin()]),
+    )

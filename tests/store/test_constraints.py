@@ -9,6 +9,7 @@ import pytest
 from tidemill.exceptions import StoreError
 
 FLOW, LEASE, RUN, STATE, TASK_RUN = (bytes([n]) * 16 for n in range(1, 6))
+EVENT, INPUT, VARIABLE, ARTIFACT, SEARCH, LIMIT, SLOT_LEASE, TOKEN = (bytes([n]) * 16 for n in range(6, 14))
 OTHER = b"\xff" * 16
 SHORT = b"\x01" * 15
 
@@ -56,7 +57,30 @@ SOUND: dict[str, dict[str, Any]] = {
         "result": b"1",
     },
     "cache_claim": {"key": "k", "owner": TASK_RUN, "lease_id": LEASE, "acquired": 1},
+    "change": {"seq": 1, "time": 1},
+    "event": {
+        "seq": 1,
+        "id": EVENT,
+        "occurred": 1,
+        "received": 1,
+        "name": "run.ended",
+        "resource_id": "run",
+        "document": "{}",
+    },
+    "flow_run_input": {"flow_run_id": RUN, "key": "k", "id": INPUT, "value": "1", "created": 1},
+    "variable": {"id": VARIABLE, "name": "v", "value": "1", "created": 1, "updated": 1},
+    "artifact": {"id": ARTIFACT, "flow_run_id": RUN, "created": 1, "updated": 1},
+    "saved_search": {"id": SEARCH, "name": "s", "created": 1, "updated": 1},
+    "concurrency_limit": {"id": LIMIT, "name": "l", "slots": 1, "created": 1, "updated": 1},
+    "concurrency_lease": {"id": SLOT_LEASE, "limit_id": LIMIT, "slots": 1, "created": 1, "expires": 2},
+    "token": {"id": TOKEN, "name": "t", "role": "viewer", "hash": b"h" * 32, "created": 1},
+    "loop": {"name": "retention", "server": "s", "interval_seconds": 1.5, "started": 1},
+    "shipment": {"server": "s", "updated": 1},
 }
+
+# What a row has by itself if nothing is said, or may do without.
+NOT_ASKED_FOR = {"flow_run_id", "lease_id", "idempotency_key", "result", "seq"}
+PARTS_OF_KEYS = {("flow_run_state", "flow_run_id"), ("flow_run_state", "seq"), ("flow_run_input", "flow_run_id")}
 
 ENDED = {"state_type": "COMPLETED", "lease_id": None}
 
@@ -129,6 +153,67 @@ BROKEN: list[tuple[str, str, str, dict[str, Any]]] = [
     ("cache_claim", "CHECK", "key", {"key": ""}),
     ("cache_claim", "CHECK", "owner", {"key": "other", "owner": SHORT}),
     ("cache_claim", "FOREIGN KEY", "lease_id", {"key": "other", "lease_id": OTHER}),
+    ("flow", "CHECK", "labels", {"id": OTHER, "name": "other", "labels": "[]"}),
+    ("flow_run", "CHECK", "labels", {"id": OTHER, "labels": "[]", "idempotency_key": None}),
+    ("flow_run", "CHECK", "context", {"id": OTHER, "context": "[]", "idempotency_key": None}),
+    ("flow_run", "CHECK", "job_variables", {"id": OTHER, "job_variables": "[]", "idempotency_key": None}),
+    ("task_run", "CHECK", "labels", {"id": OTHER, "dynamic_key": "1", "labels": "[]"}),
+    ("change", "PRIMARY KEY", "seq", {}),
+    ("change", "CHECK", "logs", {"seq": 2, "first_log": 1}),
+    ("change", "CHECK", "logs", {"seq": 2, "last_log": 1}),
+    ("change", "CHECK", "ids", {"seq": 2, "flow_runs": SHORT}),
+    ("change", "CHECK", "ids", {"seq": 2, "task_runs": SHORT}),
+    ("event", "PRIMARY KEY", "seq", {"id": OTHER}),
+    ("event", "UNIQUE", "id", {"seq": 2}),
+    ("event", "CHECK", "id", {"seq": 2, "id": SHORT}),
+    ("event", "CHECK", "document", {"seq": 2, "id": OTHER, "document": "[]"}),
+    ("flow_run_input", "FOREIGN KEY", "flow_run_id", {"id": OTHER, "flow_run_id": OTHER}),
+    ("flow_run_input", "PRIMARY KEY", "key", {"id": OTHER}),
+    ("flow_run_input", "CHECK", "key", {"id": OTHER, "key": ""}),
+    ("flow_run_input", "UNIQUE", "id", {"key": "other"}),
+    ("flow_run_input", "CHECK", "id", {"id": SHORT, "key": "other"}),
+    ("variable", "PRIMARY KEY", "id", {"name": "other"}),
+    ("variable", "CHECK", "id", {"id": SHORT, "name": "other"}),
+    ("variable", "UNIQUE", "name", {"id": OTHER}),
+    ("variable", "CHECK", "name", {"id": OTHER, "name": ""}),
+    ("variable", "CHECK", "value", {"id": OTHER, "name": "other", "value": "no JSON"}),
+    ("variable", "CHECK", "tags", {"id": OTHER, "name": "other", "tags": "{}"}),
+    ("artifact", "PRIMARY KEY", "id", {}),
+    ("artifact", "CHECK", "id", {"id": SHORT}),
+    ("artifact", "CHECK", "data", {"id": OTHER, "data": "no JSON"}),
+    ("artifact", "CHECK", "metadata", {"id": OTHER, "metadata": "[]"}),
+    ("artifact", "FOREIGN KEY", "flow_run_id", {"id": OTHER, "flow_run_id": OTHER}),
+    ("saved_search", "PRIMARY KEY", "id", {"name": "other"}),
+    ("saved_search", "CHECK", "id", {"id": SHORT, "name": "other"}),
+    ("saved_search", "UNIQUE", "name", {"id": OTHER}),
+    ("saved_search", "CHECK", "name", {"id": OTHER, "name": ""}),
+    ("saved_search", "CHECK", "filters", {"id": OTHER, "name": "other", "filters": "{}"}),
+    ("concurrency_limit", "PRIMARY KEY", "id", {"name": "other"}),
+    ("concurrency_limit", "CHECK", "id", {"id": SHORT, "name": "other"}),
+    ("concurrency_limit", "UNIQUE", "name", {"id": OTHER}),
+    ("concurrency_limit", "CHECK", "name", {"id": OTHER, "name": ""}),
+    ("concurrency_limit", "CHECK", "slots", {"id": OTHER, "name": "other", "slots": -1}),
+    ("concurrency_limit", "CHECK", "active", {"id": OTHER, "name": "other", "active": 2}),
+    ("concurrency_limit", "CHECK", "taken", {"id": OTHER, "name": "other", "taken": -0.5}),
+    ("concurrency_limit", "CHECK", "decay", {"id": OTHER, "name": "other", "slot_decay_per_second": -0.5}),
+    ("concurrency_limit", "CHECK", "denied", {"id": OTHER, "name": "other", "denied_slots": -1}),
+    ("concurrency_lease", "PRIMARY KEY", "id", {}),
+    ("concurrency_lease", "CHECK", "id", {"id": SHORT}),
+    ("concurrency_lease", "FOREIGN KEY", "limit_id", {"limit_id": OTHER}),
+    ("concurrency_lease", "CHECK", "slots", {"id": OTHER, "slots": 0}),
+    ("concurrency_lease", "CHECK", "holder", {"id": OTHER, "holder": "[]"}),
+    ("token", "PRIMARY KEY", "id", {"name": "other", "hash": b"o" * 32}),
+    ("token", "CHECK", "id", {"id": SHORT, "name": "other", "hash": b"o" * 32}),
+    ("token", "UNIQUE", "name", {"id": OTHER, "hash": b"o" * 32}),
+    ("token", "CHECK", "name", {"id": OTHER, "name": "", "hash": b"o" * 32}),
+    ("token", "CHECK", "role", {"id": OTHER, "name": "other", "hash": b"o" * 32, "role": "owner"}),
+    ("token", "UNIQUE", "hash", {"id": OTHER, "name": "other"}),
+    ("token", "CHECK", "hash", {"id": OTHER, "name": "other", "hash": b"short"}),
+    ("loop", "PRIMARY KEY", "name", {}),
+    ("loop", "CHECK", "name", {"name": ""}),
+    ("shipment", "PRIMARY KEY", "server", {}),
+    ("shipment", "CHECK", "server", {"server": ""}),
+    ("shipment", "CHECK", "shipped", {"server": "other", "shipped": -1}),
 ]
 
 MESSAGES = {"PRIMARY KEY": "UNIQUE", "UNIQUE": "UNIQUE", "CHECK": "CHECK", "FOREIGN KEY": "FOREIGN KEY"}
@@ -165,7 +250,7 @@ def test_a_row_that_breaks_a_constraint_is_refused(
         (table, column)
         for table, row in SOUND.items()
         for column in row
-        if column not in ("flow_run_id", "lease_id", "idempotency_key", "result")
+        if column not in NOT_ASKED_FOR or (table, column) in PARTS_OF_KEYS
     ],
 )
 def test_what_every_row_has_cannot_be_left_out(filled: Any, table: str, column: str) -> None:
@@ -200,6 +285,14 @@ def test_a_value_of_another_type_is_refused(filled: Any, table: str, changes: di
         ("task_run", {"id": OTHER, "flow_run_id": None, "lease_id": LEASE}),
         ("task_run", {"id": OTHER, "dynamic_key": "1", "state_type": "CRASHED", "end_time": 1}),
         ("log", {"flow_run_id": None}),
+        ("task_run", {"id": OTHER, "dynamic_key": "1", "labels": '{"team": "data"}'}),
+        ("change", {"seq": 2, "flow_runs": RUN + OTHER, "task_runs": TASK_RUN, "first_log": 1, "last_log": 1}),
+        ("change", {"seq": None}),
+        ("event", {"seq": None, "id": OTHER}),
+        ("variable", {"id": OTHER, "name": "other", "value": "null"}),
+        ("artifact", {"id": OTHER, "flow_run_id": None, "data": "1", "metadata": "{}"}),
+        ("concurrency_lease", {"id": OTHER, "holder": "{}"}),
+        ("concurrency_limit", {"id": OTHER, "name": "other", "slots": 0, "active": 0}),
     ],
 )
 def test_a_row_that_breaks_none_is_taken(filled: Any, table: str, changes: dict[str, Any]) -> None:
@@ -237,3 +330,9 @@ def test_a_flow_with_runs_cannot_be_deleted(filled: Any) -> None:
 def test_deleting_a_flow_run_deletes_what_belongs_to_it(filled: Any) -> None:
     filled.execute("DELETE FROM flow_run")
     assert [filled.count(table) for table in ("flow_run_state", "task_run", "log", "flow", "lease")] == [0, 0, 0, 1, 1]
+    assert [filled.count(table) for table in ("flow_run_input", "artifact", "change")] == [0, 0, 1]
+
+
+def test_deleting_a_limit_deletes_what_is_held_of_it(filled: Any) -> None:
+    filled.execute("DELETE FROM concurrency_limit")
+    assert filled.count("concurrency_lease") == 0

@@ -91,7 +91,7 @@ class Session:
         """
         lease = self.lease()
         if not self._lease_recorded:
-            orchestration.reclaim_lost_runs(self.store, clock.now())
+            self._clean_up()
         elif not orchestration.holds_lease(self.store, lease):
             self._lose_lease(lease)
             lease = self.lease()
@@ -182,7 +182,13 @@ class Session:
                 self._lose_lease(lease)
         finally:
             database.leave()
-        orchestration.reclaim_lost_runs(self.store, clock.now())
+        self._clean_up()
+
+    def _clean_up(self) -> None:
+        """What every process does for all, now and then."""
+        now = clock.now()
+        orchestration.reclaim_lost_runs(self.store, now)
+        orchestration.forget_old_changes(self.store, now)
 
     def _lose_lease(self, lease: Lease) -> None:
         """Others took this process to have ended, since it was stopped for too long: what it was at work on is theirs."""

@@ -12,6 +12,7 @@ from tidemill.orchestration.flow_runs import (
     take_lease,
 )
 from tidemill.orchestration.lost_runs import LostRun, end_open_task_runs, reclaim_lost_runs
+from tidemill.orchestration.old_changes import forget_old_changes
 from tidemill.orchestration.proposing import Verdict
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "create_flow_run",
     "delete_flow_run",
     "end_open_task_runs",
+    "forget_old_changes",
     "holds_lease",
     "propose_flow_run_state",
     "reclaim_lost_runs",

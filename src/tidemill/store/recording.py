@@ -14,6 +14,7 @@ import msgspec
 
 from tidemill.ids import to_bytes
 from tidemill.records import Batch, LogEntry, Refusals, TaskRunEntry, add_refusal
+from tidemill.store import changes
 
 Execute = Callable[[str, Sequence[Any]], Any]
 
@@ -84,6 +85,7 @@ def record(execute: Execute, batch: Batch) -> Refusals:
     _write_task_runs(execute, task_runs, blobs, _recorded_leases(execute, named) if named else _NO_LEASES)
     logs = [entry for entry in batch.logs if entry[0] is None or entry[0] in known]
     _insert(execute, _log_statement, (_log_row(entry, blobs) for entry in logs), len(logs))
+    changes.note_recorded(execute, [entry.id for entry in task_runs], len(logs))
     return refused
 
 
@@ -92,6 +94,7 @@ def write_task_runs(execute: Execute, entries: Sequence[TaskRunEntry]) -> None:
     blobs: dict[str | None, bytes | None] = {None: None}
     blobs.update((run, to_bytes(run)) for run in {entry.flow_run_id for entry in entries} if run)
     _write_task_runs(execute, entries, blobs, _NO_LEASES)
+    changes.note(execute, task_runs=[entry.id for entry in entries])
 
 
 def _write_task_runs(

@@ -14,6 +14,7 @@ from tidemill import clock
 from tidemill.ids import from_bytes, new_id, to_bytes
 from tidemill.records import NewFlowRun, RunPolicy
 from tidemill.states import RUNNING, TERMINAL_TYPES, ResultReference, State, StateDetails, StateType
+from tidemill.store import changes
 from tidemill.texts import storable
 
 Execute = Callable[[str, Sequence[Any]], Any]
@@ -80,6 +81,7 @@ def insert_flow_run(execute: Execute, run: NewFlowRun, state: State[Any], now: i
         ),
     )
     _insert_state(execute, run.id, 0, state)
+    changes.note(execute, flow_runs=[run.id])
 
 
 def flow_run_with_key(execute: Execute, flow_name: str, idempotency_key: str) -> str | None:
@@ -161,6 +163,7 @@ def write_flow_run_state(
         ),
     )
     _insert_state(execute, flow_run_id, facts.states, state)
+    changes.note(execute, flow_runs=[flow_run_id])
 
 
 def unfinished_subflow_runs(execute: Execute, flow_run_id: str) -> list[str]:
@@ -189,7 +192,11 @@ def result_keys(execute: Execute, flow_run_id: str) -> list[str]:
 
 def delete_flow_run(execute: Execute, flow_run_id: str) -> bool:
     """Removes a flow run with its states, task runs and logs; says whether there was one."""
-    return bool(execute("DELETE FROM flow_run WHERE id = ? RETURNING 1", (to_bytes(flow_run_id),)).fetchall())
+    changes.forget_last_logs(execute, flow_run_id)
+    if not execute("DELETE FROM flow_run WHERE id = ? RETURNING 1", (to_bytes(flow_run_id),)).fetchall():
+        return False
+    changes.note(execute, flow_runs=[flow_run_id])
+    return True
 
 
 def _insert_state(execute: Execute, flow_run_id: str, seq: int, state: State[Any]) -> None:

@@ -1,0 +1,204 @@
+"""The change feed: which runs changed and which logs came, transaction by transaction, in the order of their commits.
+
+Who writes runs or logs notes it here in the same transaction. Who follows reads on from a place, and misses nothing and
+sees nothing twice. A place is text that only this module reads: it differs from database to database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from itertools import takewhile
+from typing import Any, NamedTuple
+
+import msgspec
+
+from tidemill import clock
+from tidemill.ids import from_bytes, to_bytes
+
+Execute = Callable[[str, Sequence[Any]], Any]
+Fetch = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
+
+# Who has been away for longer than this reads everything anew.
+KEPT_MICROSECONDS = 24 * 60 * 60 * 1_000_000
+
+
+class Change(msgspec.Struct, frozen=True, gc=False):
+    """What one transaction changed: the ids of flow runs and task runs, and the first and last row of the logs it added.
+
+    `place` is where a reader is who has seen it; `time` is microseconds since the epoch, UTC.
+    """
+
+    place: str
+    time: int
+    flow_runs: tuple[str, ...] = ()
+    task_runs: tuple[str, ...] = ()
+    first_log: int | None = None
+    last_log: int | None = None
+
+    @property
+    def logs(self) -> int:
+        """How many log lines came with it."""
+        return 0 if self.first_log is None or self.last_log is None else self.last_log - self.first_log + 1
+
+
+class _Dialect(NamedTuple):
+    """How a database orders changes. The parts of a place are the values of `columns`, with dots between them."""
+
+    columns: tuple[str, ...]
+    key: str
+    marks: str
+    order: str
+    newest_first: str
+    # Which rows are in their final order: no transaction that is still open can come before them.
+    settled: str
+
+
+_DIALECTS = {"sqlite": _Dialect(("seq",), "seq", "?", "seq", "seq DESC", "TRUE")}
+
+
+def note(execute: Execute, *, flow_runs: Collection[str] = (), task_runs: Collection[str] = ()) -> None:
+    """Notes that runs were created, changed or deleted, in the transaction that does it.
+
+    Args:
+        execute: the transaction's function that executes statements.
+        flow_runs: ids of flow runs.
+        task_runs: ids of task runs.
+    """
+    if flow_runs or task_runs:
+        values = (clock.now(), _packed(flow_runs), _packed(task_runs))
+        execute("INSERT INTO change (time, flow_runs, task_runs) VALUES (?, ?, ?)", values)
+
+
+def note_recorded(execute: Execute, task_runs: Collection[str], logs: int) -> None:
+    """Notes the task runs that a batch has written and how many log lines, which must be the last rows inserted.
+
+    Every task's commit passes here: it is one statement, and looks nothing up.
+    """
+    if logs:
+        execute(
+            "INSERT INTO change (time, task_runs, first_log, last_log) "
+            "VALUES (?, ?, last_insert_rowid() - ?, last_insert_rowid())",
+            (clock.now(), _packed(task_runs), logs - 1),
+        )
+    elif task_runs:
+        execute("INSERT INTO change (time, task_runs) VALUES (?, ?)", (clock.now(), _packed(task_runs)))
+
+
+def forget_last_logs(execute: Execute, flow_run_id: str) -> None:
+    """To be called before a flow run is deleted with its logs. If they are the last rows of `log`, the next lines will get
+    their numbers: then no earlier change may name them, else who reads both would see those lines twice."""
+    run = to_bytes(flow_run_id)
+    last = execute("SELECT max(seq) FROM log", ()).fetchall()[0][0]
+    own = execute("SELECT max(seq) FROM log WHERE flow_run_id = ?", (run,)).fetchall()[0][0]
+    if last is None or own != last:
+        return
+    rows = execute("SELECT max(seq) FROM log WHERE flow_run_id IS NOT ?", (run,)).fetchall()
+    kept = rows[0][0] or 0
+    since = "seq > coalesce((SELECT seq FROM change WHERE last_log <= ?1 ORDER BY seq DESC LIMIT 1), 0)"
+    execute(f"UPDATE change SET first_log = NULL, last_log = NULL WHERE {since} AND first_log > ?1", (kept,))
+    execute(f"UPDATE change SET last_log = ?1 WHERE {since} AND last_log > ?1", (kept,))
+
+
+def latest_place(fetch: Fetch, *, kind: str = "sqlite") -> str:
+    """Where a reader is who has seen everything that is committed.
+
+    Args:
+        fetch: runs a query and gives its rows.
+        kind: of the database (`Database.kind`).
+    """
+    dialect = _DIALECTS[kind]
+    columns = ", ".join(dialect.columns)
+    rows = fetch(f"SELECT {columns} FROM change WHERE {dialect.settled} ORDER BY {dialect.newest_first} LIMIT 1", ())
+    return _place(rows[0]) if rows else _start(dialect)
+
+
+def is_known(fetch: Fetch, place: str, *, kind: str = "sqlite") -> bool:
+    """Whether everything since `place` is still there. If not (it was pruned, or the place is another database's), a reader
+    cannot go on from it and has to read everything anew."""
+    dialect = _DIALECTS[kind]
+    if place != _start(dialect):
+        return at(fetch, place, kind=kind) is not None
+    oldest = fetch(f"SELECT seq FROM change ORDER BY {dialect.order} LIMIT 1", ())
+    return not oldest or oldest[0][0] == 1
+
+
+def at(fetch: Fetch, place: str, *, kind: str = "sqlite") -> Change | None:
+    """The change that this place comes right after."""
+    dialect = _DIALECTS[kind]
+    key = _key(place, dialect)
+    if key is None:
+        return None
+    changes = _changes(fetch, dialect, f"{dialect.key} = ({dialect.marks})", key, 1)
+    return changes[0] if changes else None
+
+
+def after(fetch: Fetch, place: str, limit: int, *, kind: str = "sqlite") -> list[Change]:
+    """The next changes after `place`, at most `limit`, in the order of their commits.
+
+    Raises:
+        ValueError: this is no place of this kind of database.
+    """
+    dialect = _DIALECTS[kind]
+    key = _key(place, dialect)
+    if key is None:
+        raise ValueError(f"{place!r} is no place in the changes of this database ({kind}).")
+    return _changes(fetch, dialect, f"{dialect.key} > ({dialect.marks})", key, limit)
+
+
+def prune(execute: Execute, before_time: int, limit: int, *, kind: str = "sqlite") -> int:
+    """Removes the oldest changes, at most `limit`, as far as all were made before `before_time` (microseconds); gives how
+    many. Those stay that a server has not got yet (`shipment`), and the newest, by which readers know their place."""
+    dialect = _DIALECTS[kind]
+    # Nothing goes that comes after one that stays, however old its clock says it is: what is kept has no gaps.
+    rows: list[tuple[int, ...]] = execute(_removable(dialect), (limit,)).fetchall()
+    old = list(takewhile(lambda row: row[0] < before_time, rows))
+    if old:
+        execute(f"DELETE FROM change WHERE {dialect.key} <= ({dialect.marks})", old[-1][1:])
+    return len(old)
+
+
+def has_old(fetch: Fetch, before_time: int, *, kind: str = "sqlite") -> bool:
+    """Whether there is anything for `prune` to remove."""
+    oldest = fetch(_removable(_DIALECTS[kind]), (1,))
+    return bool(oldest) and oldest[0][0] < before_time
+
+
+def _removable(dialect: _Dialect) -> str:
+    needed = "(SELECT coalesce(min(shipped), 9223372036854775807) FROM shipment)"
+    newest = f"(SELECT seq FROM change ORDER BY {dialect.newest_first} LIMIT 1)"
+    columns = ", ".join(dialect.columns)
+    return f"SELECT time, {columns} FROM change WHERE seq <= {needed} AND seq <> {newest} ORDER BY {dialect.order} LIMIT ?"
+
+
+def _changes(fetch: Fetch, dialect: _Dialect, condition: str, key: Sequence[int], limit: int) -> list[Change]:
+    columns = f"time, flow_runs, task_runs, first_log, last_log, {', '.join(dialect.columns)}"
+    sql = f"SELECT {columns} FROM change WHERE {dialect.settled} AND {condition} ORDER BY {dialect.order} LIMIT ?"
+    return [_to_change(row) for row in fetch(sql, (*key, limit))]
+
+
+def _to_change(row: tuple[Any, ...]) -> Change:
+    time, flow_runs, task_runs, first_log, last_log, *key = row
+    return Change(_place(key), time, _unpacked(flow_runs), _unpacked(task_runs), first_log, last_log)
+
+
+def _place(key: Sequence[int]) -> str:
+    return ".".join(map(str, key))
+
+
+def _start(dialect: _Dialect) -> str:
+    return _place([0] * len(dialect.columns))
+
+
+def _key(place: str, dialect: _Dialect) -> list[int] | None:
+    parts = place.split(".")
+    if len(parts) != len(dialect.columns) or not all(part.isascii() and part.isdigit() and len(part) < 19 for part in parts):
+        return None
+    return [int(part) for part in parts]
+
+
+def _packed(run_ids: Collection[str]) -> bytes | None:
+    return bytes.fromhex("".join(run_ids).replace("-", "")) if run_ids else None
+
+
+def _unpacked(packed: bytes | None) -> tuple[str, ...]:
+    return tuple(from_bytes(packed[n : n + 16]) for n in range(0, len(packed), 16)) if packed else ()

@@ -17,6 +17,7 @@ from tidemill.store import forks, migrate
 from tidemill.store.file_systems import refuse_network_file_system
 from tidemill.store.filelock import FileLock
 from tidemill.store.sqlite_errors import explained, folder_error, plain_errors, too_new
+from tidemill.store.thread_queue import ThreadQueue
 
 # A commit writes every page it touches whole, and a task touches about six: small pages halve what goes to the disk.
 _PAGE_SIZE = 2048
@@ -25,7 +26,6 @@ _PAGE_SIZE = 2048
 _CHECKPOINT_PAGES = 2048
 # Only foreign programs can make us wait here: our own writers queue on the file lock.
 _FOREIGN_WRITER_TIMEOUT_MS = 60_000
-_WAIT_SLICE_SECONDS = 0.1
 # Who closes while another process is in for longer is not the last to close, and so has nothing to write.
 _CLOSING_PATIENCE_SECONDS = 1.0
 
@@ -49,9 +49,14 @@ class SqliteDatabase:
         self._in_transaction = False
         self._group_thread: int | None = None
         self._inode = 0
-        self.thread_lock = threading.RLock()
+        self._threads = ThreadQueue()
         self._wal_pages = 0
         forks.watch(self)
+
+    @property
+    def thread_lock(self) -> threading.RLock:
+        """What keeps the threads of this process apart."""
+        return self._threads.lock
 
     @property
     def version(self) -> str:
@@ -65,16 +70,15 @@ class SqliteDatabase:
         Raises:
             StoreUnreachable: the process that is in is stopped, and has been for long.
         """
-        shielded.__enter__()
-        locked = False
+        if not self._threads.enter(wait):
+            return False
         try:
-            locked = self._lock_out_threads(wait)
-            if locked and self._stand_in_queue(wait):
+            if self._stand_in_queue(wait):
                 return True
         except BaseException:
-            self._stay_out(locked)
+            self._threads.leave()
             raise
-        self._stay_out(locked)
+        self._threads.leave()
         return False
 
     @contextmanager
@@ -92,7 +96,7 @@ class SqliteDatabase:
             if self._depth == 0 and self._queue is not None:
                 self._queue.release()
         finally:
-            self._stay_out(locked=True)
+            self._threads.leave()
 
     @property
     def busy(self) -> bool:
@@ -109,19 +113,6 @@ class SqliteDatabase:
             raise
         self._depth -= 1
         return False
-
-    def _lock_out_threads(self, wait: bool) -> bool:
-        while not self.thread_lock.acquire(timeout=_WAIT_SLICE_SECONDS if wait else 0):
-            if not wait:
-                return False
-            with shielded.lifted():  # raises what came while we waited
-                pass
-        return True
-
-    def _stay_out(self, locked: bool) -> None:
-        if locked:
-            self.thread_lock.release()
-        shielded.__exit__()
 
     def transaction(self) -> Transaction | Savepoint:
         """A write transaction, as a context manager: gives the function that executes statements, commits at the end of the
@@ -221,7 +212,7 @@ class SqliteDatabase:
         self._depth = 0
         self._in_transaction = False
         self._group_thread = None
-        self.thread_lock = threading.RLock()
+        self._threads.forget_after_fork()
 
     def _open_queue(self) -> FileLock:
         if self._queue is None:

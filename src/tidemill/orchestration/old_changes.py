@@ -14,8 +14,7 @@ def forget_old_changes(store: Store, now: int) -> int:
     Where none is due this is one short query.
     """
     before = now - changes.KEPT_MICROSECONDS
-    kind = store.database.kind
-    if not changes.has_old(store.database.fetch, before, kind=kind):
+    if not changes.has_old(store.database.fetch, before):
         return 0
     with store.transaction() as execute:
-        return changes.prune(execute, before, _MOST_AT_ONCE, kind=kind)
+        return changes.prune(execute, before, _MOST_AT_ONCE)

@@ -1,14 +1,14 @@
 """The change feed: which runs changed and which logs came, transaction by transaction, in the order of their commits.
 
 Who writes runs or logs notes it here in the same transaction. Who follows reads on from a place, and misses nothing and
-sees nothing twice. A place is text that only this module reads: it differs from database to database.
+sees nothing twice. A place is text that only this module reads.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from itertools import takewhile
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -41,19 +41,11 @@ class Change(msgspec.Struct, frozen=True, gc=False):
         return 0 if self.first_log is None or self.last_log is None else self.last_log - self.first_log + 1
 
 
-class _Dialect(NamedTuple):
-    """How a database orders changes. The parts of a place are the values of `columns`, with dots between them."""
-
-    columns: tuple[str, ...]
-    key: str
-    marks: str
-    order: str
-    newest_first: str
-    # Which rows are in their final order: no transaction that is still open can come before them.
-    settled: str
-
-
-_DIALECTS = {"sqlite": _Dialect(("seq",), "seq", "?", "seq", "seq DESC", "TRUE")}
+# Which rows are in their final order, by kind of database: in SQLite writers queue, in PostgreSQL a transaction that is open
+# still may yet commit rows that come before others.
+_SETTLED = {"sqlite": "TRUE"}
+_SETTLED_BESIDE_OTHERS = "seq < settled()"
+_START = "0"
 
 
 def note(execute: Execute, *, flow_runs: Collection[str] = (), task_runs: Collection[str] = ()) -> None:
@@ -106,94 +98,74 @@ def latest_place(fetch: Fetch, *, kind: str = "sqlite") -> str:
         fetch: runs a query and gives its rows.
         kind: of the database (`Database.kind`).
     """
-    dialect = _DIALECTS[kind]
-    columns = ", ".join(dialect.columns)
-    rows = fetch(f"SELECT {columns} FROM change WHERE {dialect.settled} ORDER BY {dialect.newest_first} LIMIT 1", ())
-    return _place(rows[0]) if rows else _start(dialect)
+    rows = fetch(f"SELECT seq FROM change WHERE {_settled(kind)} ORDER BY seq DESC LIMIT 1", ())
+    return str(rows[0][0]) if rows else _START
 
 
-def is_known(fetch: Fetch, place: str, *, kind: str = "sqlite") -> bool:
+def is_known(fetch: Fetch, place: str) -> bool:
     """Whether everything since `place` is still there. If not (it was pruned, or the place is another database's), a reader
     cannot go on from it and has to read everything anew."""
-    dialect = _DIALECTS[kind]
-    if place != _start(dialect):
-        return at(fetch, place, kind=kind) is not None
-    oldest = fetch(f"SELECT seq FROM change ORDER BY {dialect.order} LIMIT 1", ())
+    if place != _START:
+        return at(fetch, place) is not None
+    oldest = fetch("SELECT seq FROM change ORDER BY seq LIMIT 1", ())
     return not oldest or oldest[0][0] == 1
 
 
-def at(fetch: Fetch, place: str, *, kind: str = "sqlite") -> Change | None:
+def at(fetch: Fetch, place: str) -> Change | None:
     """The change that this place comes right after."""
-    dialect = _DIALECTS[kind]
-    key = _key(place, dialect)
-    if key is None:
-        return None
-    changes = _changes(fetch, dialect, f"{dialect.key} = ({dialect.marks})", key, 1)
-    return changes[0] if changes else None
+    seq = _seq(place)
+    rows = fetch(f"SELECT {_COLUMNS} FROM change WHERE seq = ?", (seq,)) if seq is not None else []
+    return _to_change(rows[0]) if rows else None
 
 
 def after(fetch: Fetch, place: str, limit: int, *, kind: str = "sqlite") -> list[Change]:
     """The next changes after `place`, at most `limit`, in the order of their commits.
 
     Raises:
-        ValueError: this is no place of this kind of database.
+        ValueError: this is no place.
     """
-    dialect = _DIALECTS[kind]
-    key = _key(place, dialect)
-    if key is None:
-        raise ValueError(f"{place!r} is no place in the changes of this database ({kind}).")
-    return _changes(fetch, dialect, f"{dialect.key} > ({dialect.marks})", key, limit)
+    seq = _seq(place)
+    if seq is None:
+        raise ValueError(f"{place!r} is no place in the changes of a database.")
+    sql = f"SELECT {_COLUMNS} FROM change WHERE seq > ? AND {_settled(kind)} ORDER BY seq LIMIT ?"
+    return [_to_change(row) for row in fetch(sql, (seq, limit))]
 
 
-def prune(execute: Execute, before_time: int, limit: int, *, kind: str = "sqlite") -> int:
+def prune(execute: Execute, before_time: int, limit: int) -> int:
     """Removes the oldest changes, at most `limit`, as far as all were made before `before_time` (microseconds); gives how
     many. Those stay that a server has not got yet (`shipment`), and the newest, by which readers know their place."""
-    dialect = _DIALECTS[kind]
     # Nothing goes that comes after one that stays, however old its clock says it is: what is kept has no gaps.
-    rows: list[tuple[int, ...]] = execute(_removable(dialect), (limit,)).fetchall()
-    old = list(takewhile(lambda row: row[0] < before_time, rows))
+    rows: list[tuple[int, int]] = execute(_REMOVABLE, (limit,)).fetchall()
+    old = list(takewhile(lambda row: row[1] < before_time, rows))
     if old:
-        execute(f"DELETE FROM change WHERE {dialect.key} <= ({dialect.marks})", old[-1][1:])
+        execute("DELETE FROM change WHERE seq <= ?", (old[-1][0],))
     return len(old)
 
 
-def has_old(fetch: Fetch, before_time: int, *, kind: str = "sqlite") -> bool:
+def has_old(fetch: Fetch, before_time: int) -> bool:
     """Whether there is anything for `prune` to remove."""
-    oldest = fetch(_removable(_DIALECTS[kind]), (1,))
-    return bool(oldest) and oldest[0][0] < before_time
+    oldest = fetch(_REMOVABLE, (1,))
+    return bool(oldest) and oldest[0][1] < before_time
 
 
-def _removable(dialect: _Dialect) -> str:
-    needed = "(SELECT coalesce(min(shipped), 9223372036854775807) FROM shipment)"
-    newest = f"(SELECT seq FROM change ORDER BY {dialect.newest_first} LIMIT 1)"
-    columns = ", ".join(dialect.columns)
-    return f"SELECT time, {columns} FROM change WHERE seq <= {needed} AND seq <> {newest} ORDER BY {dialect.order} LIMIT ?"
+_COLUMNS = "seq, time, flow_runs, task_runs, first_log, last_log"
+_REMOVABLE = (
+    "SELECT seq, time FROM change WHERE seq <= (SELECT coalesce(min(shipped), 9223372036854775807) FROM shipment) "
+    "AND seq < (SELECT max(seq) FROM change) ORDER BY seq LIMIT ?"
+)
 
 
-def _changes(fetch: Fetch, dialect: _Dialect, condition: str, key: Sequence[int], limit: int) -> list[Change]:
-    columns = f"time, flow_runs, task_runs, first_log, last_log, {', '.join(dialect.columns)}"
-    sql = f"SELECT {columns} FROM change WHERE {dialect.settled} AND {condition} ORDER BY {dialect.order} LIMIT ?"
-    return [_to_change(row) for row in fetch(sql, (*key, limit))]
+def _settled(kind: str) -> str:
+    return _SETTLED.get(kind, _SETTLED_BESIDE_OTHERS)
 
 
 def _to_change(row: tuple[Any, ...]) -> Change:
-    time, flow_runs, task_runs, first_log, last_log, *key = row
-    return Change(_place(key), time, _unpacked(flow_runs), _unpacked(task_runs), first_log, last_log)
+    seq, time, flow_runs, task_runs, first_log, last_log = row
+    return Change(str(seq), time, _unpacked(flow_runs), _unpacked(task_runs), first_log, last_log)
 
 
-def _place(key: Sequence[int]) -> str:
-    return ".".join(map(str, key))
-
-
-def _start(dialect: _Dialect) -> str:
-    return _place([0] * len(dialect.columns))
-
-
-def _key(place: str, dialect: _Dialect) -> list[int] | None:
-    parts = place.split(".")
-    if len(parts) != len(dialect.columns) or not all(part.isascii() and part.isdigit() and len(part) < 19 for part in parts):
-        return None
-    return [int(part) for part in parts]
+def _seq(place: str) -> int | None:
+    return int(place) if place.isascii() and place.isdigit() and len(place) < 19 else None
 
 
 def _packed(run_ids: Collection[str]) -> bytes | None:

@@ -23,6 +23,7 @@ ROWS: dict[str, set[str]] = {
         "clock",
         "ids",
         "settings",
+        "setting_kinds",
         "profiles",
         "colour",
         "serializers",
@@ -63,6 +64,7 @@ IO_ALLOWED = {
     "interrupts": {"ctypes", "os", "signal", "time"},
     "serializers": {"io"},
     "profiles": {"os", "pathlib", "tomllib", "open"},
+    "setting_kinds": {"os"},
     "settings": {"os", "pathlib", "tomllib", "open"},
 }
 

@@ -6,28 +6,46 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from tidemill import profiles
 from tidemill.exceptions import SettingsError
+from tidemill.setting_kinds import (
+    API_URL,
+    COUNT,
+    DATABASE_URL,
+    FLAG,
+    INTERVAL,
+    LEVEL,
+    LEVELS,
+    LIST,
+    NAME_AND_PASSWORD,
+    PATH,
+    PORT,
+    SECONDS,
+    SIZE,
+    TEXT,
+    Kind,
+    as_path,
+    choice,
+)
 
 T = TypeVar("T")
 
 PREFIX = "TIDEMILL_"
-LEVELS = {"NOTSET": 0, "DEBUG": 10, "INFO": 20, "WARN": 30, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}
-_TRUE = {"1", "true", "yes", "on", "t", "y"}
-_FALSE = {"0", "false", "no", "off", "f", "n"}
-_UNITS = {"": 1, "b": 1, "kb": 1000, "mb": 1000**2, "gb": 1000**3, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
 
 
-class Kind(NamedTuple):
-    """What values a setting takes: how to read one (ValueError if it is none), and the rule in words."""
+class DatabaseLimits(NamedTuple):
+    """How long PostgreSQL is waited for, in seconds, and how many connections a process has at most."""
 
-    read: Callable[[Any], Any]
-    accepts: str
+    connect_timeout: float = 10.0
+    statement_timeout: float = 60.0
+    lock_timeout: float = 30.0
+    reconnect_timeout: float = 60.0
+    connections: int = 16
 
 
 class Origin(NamedTuple):
@@ -37,99 +55,10 @@ class Origin(NamedTuple):
     source: str
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value:
-        raise ValueError
-    return value
-
-
-def _path(value: Any) -> str:
-    return os.path.abspath(os.path.expanduser(_text(os.fspath(value))))
-
-
-def _flag(value: Any) -> bool:
-    text = str(value).strip().lower()
-    if text in _TRUE or text in _FALSE:
-        return text in _TRUE
-    raise ValueError
-
-
-def _count(value: Any) -> int:
-    number = int(value)
-    if isinstance(value, float) or number < 0:
-        raise ValueError
-    return number
-
-
-def _size(value: Any) -> int:
-    text = str(value).strip()
-    digits = text.rstrip("BbGgIiKkMm ")
-    unit = text[len(digits) :].strip().lower()
-    if unit not in _UNITS:
-        raise ValueError
-    return _count(digits.replace("_", "")) * _UNITS[unit]
-
-
-def _seconds(value: Any) -> float:
-    number = float(value)
-    if not 0 <= number < float("inf"):
-        raise ValueError
-    return number
-
-
-def _interval(value: Any) -> float:
-    number = _seconds(value)
-    if number == 0:
-        raise ValueError
-    return number
-
-
-def _level(value: Any) -> str:
-    name = str(value).strip().upper()
-    if name not in LEVELS:
-        _count(name)
-    return name
-
-
-def _api_url(value: Any) -> str:
-    url = _text(value)
-    if not url.startswith(("http://", "https://")):
-        raise ValueError
-    return url.rstrip("/")
-
-
-def _database_url(value: Any) -> str:
-    url = _text(value)
-    scheme, separator, rest = url.partition(":///")
-    if scheme != "sqlite" or not separator or not rest or rest == ":memory:":
-        raise ValueError
-    return url
-
-
-def _choice(*names: str) -> Kind:
-    def read(value: Any) -> str:
-        text = str(value).strip().lower()
-        if text not in names:
-            raise ValueError
-        return text
-
-    return Kind(read, "one of " + ", ".join(names))
-
-
-TEXT = Kind(_text, "a text that is not empty")
-PATH = Kind(_path, "a path")
-FLAG = Kind(_flag, "true or false (or 1/0, yes/no, on/off)")
-COUNT = Kind(_count, "a whole number, 0 or more")
-SIZE = Kind(_size, "a number of bytes, 0 or more, with a unit if you like (64KiB, 256MiB, 1GB)")
-SECONDS = Kind(_seconds, "a number of seconds, 0 or more")
-INTERVAL = Kind(_interval, "a number of seconds, more than 0")
-LEVEL = Kind(_level, "a level's name (DEBUG, INFO, WARNING, ERROR, CRITICAL) or number")
-API_URL = Kind(_api_url, "a URL that begins with http:// or https://")
-DATABASE_URL = Kind(_database_url, "sqlite:///PATH (four slashes before an absolute path)")
-
-
 def _setting(default: T, kind: Kind, summary: str, variable: str | None = None) -> T:
-    return field(default=default, metadata={"kind": kind, "summary": summary, "variable": variable})
+    metadata = {"kind": kind, "summary": summary, "variable": variable}
+    # What holds a password does not come into a traceback either.
+    return field(default=default, repr=kind.shown is None, metadata=metadata)
 
 
 @dataclass(frozen=True)
@@ -144,16 +73,31 @@ class Settings:
     database_url: str | None = _setting(
         None, DATABASE_URL, "Database that keeps the runs; without one, the file tidemill.db in the home."
     )
+    database_connect_timeout: float = _setting(
+        DatabaseLimits().connect_timeout, INTERVAL, "Seconds to wait for a connection to PostgreSQL."
+    )
+    database_statement_timeout: float = _setting(
+        DatabaseLimits().statement_timeout, SECONDS, "Seconds that a statement may take in PostgreSQL; 0 for any."
+    )
+    database_lock_timeout: float = _setting(
+        DatabaseLimits().lock_timeout, SECONDS, "Seconds to wait for what others change in PostgreSQL; 0 for any."
+    )
+    database_reconnect_timeout: float = _setting(
+        DatabaseLimits().reconnect_timeout, SECONDS, "Seconds for which work waits for a PostgreSQL that has gone to come back."
+    )
+    database_connections: int = _setting(
+        DatabaseLimits().connections, COUNT, "Most connections of one process to PostgreSQL; it makes them when needed."
+    )
     durability: Literal["process", "power", "relaxed"] = _setting(
         "process",
-        _choice("process", "power", "relaxed"),
+        choice("process", "power", "relaxed"),
         "What a committed run survives: the process's death, also a power cut, or (relaxed) neither for 50 ms.",
     )
     api_url: str | None = _setting(None, API_URL, "API of a server to record runs on (not in this version: it refuses).")
     logging_level: str = _setting("INFO", LEVEL, "Least severe level that runs log, by name or number.")
     logging_format: Literal["standard", "quiet", "json"] = _setting(
         "standard",
-        _choice("standard", "quiet", "json"),
+        choice("standard", "quiet", "json"),
         "Console lines: as people read them; without the engine's own below WARNING; or one JSON object each.",
     )
     logging_colors: bool = _setting(True, FLAG, "Colour console lines when they go to a terminal.")
@@ -182,13 +126,46 @@ class Settings:
     results_storage_path: str = _setting("", PATH, "Folder of the results that are files; by default, `results` in the home.")
     lease_seconds: float = _setting(30.0, INTERVAL, "After this long without a sign of life a process counts as dead.")
     flush_interval: float = _setting(0.05, INTERVAL, "Longest time, in seconds, for which a transition or log waits in memory.")
+    server_api_host: str = _setting("127.0.0.1", TEXT, "Address that a server listens on.")
+    server_api_port: int = _setting(4200, PORT, "Port that a server listens on.")
+    server_api_auth_string: str | None = _setting(
+        None, NAME_AND_PASSWORD, "Name and password that a server asks for, beside tokens (name:password)."
+    )
+    server_allowed_hosts: tuple[str, ...] | None = _setting(
+        None, LIST, "Names under which a server may be asked for, beside its address and localhost; `*` for any."
+    )
+    server_cors_origins: tuple[str, ...] | None = _setting(
+        None, LIST, "Origins of web pages that may use a server from browsers (https://example.com); `*` for any."
+    )
+    server_max_body: int = _setting(16 * 1024 * 1024, SIZE, "Largest body of a request, in bytes, that a server accepts.")
+    server_logging_level: str = _setting("INFO", LEVEL, "Least severe level that a server logs, by name or number.")
+    server_access_log: Literal["off", "text", "json"] = _setting(
+        "off", choice("off", "text", "json"), "How a server logs each request: not, as text, or as one JSON object."
+    )
 
     @property
     def database_path(self) -> str:
         """The file of the SQLite database."""
         if self.database_url is None:
             return os.path.join(self.home, "tidemill.db")
-        return _path(self.database_url.partition(":///")[2])
+        return as_path(self.database_url.partition(":///")[2])
+
+    @property
+    def database_address(self) -> str:
+        """The file of the SQLite database, or the URL of another."""
+        url = self.database_url
+        return url if url is not None and url.startswith("postgresql://") else self.database_path
+
+    @property
+    def database_limits(self) -> DatabaseLimits:
+        """The limits of a database that is no file."""
+        return DatabaseLimits(
+            self.database_connect_timeout,
+            self.database_statement_timeout,
+            self.database_lock_timeout,
+            self.database_reconnect_timeout,
+            self.database_connections,
+        )
 
     @property
     def logging_level_number(self) -> int:
@@ -302,7 +279,7 @@ def _origin(name: str, arguments: Mapping[str, Any], in_profile: Mapping[str, An
     if name in in_profile:
         return Origin(check(name, in_profile[name], profile_source), profile_source)
     default = _DEFAULTS[name]
-    return Origin(_path(default) if name == "home" else default, "default")
+    return Origin(as_path(default) if name == "home" else default, "default")
 
 
 def check(name: str, value: Any, source: str) -> Any:
@@ -315,7 +292,8 @@ def check(name: str, value: Any, source: str) -> Any:
     try:
         return kind.read(value)
     except (ValueError, TypeError, OverflowError):
-        raise SettingsError(f"{_VARIABLES[name]} cannot be {value!r} (from {source}); it accepts {kind.accepts}.") from None
+        given = concealed(name, value)
+        raise SettingsError(f"{_VARIABLES[name]} cannot be {given!r} (from {source}); it accepts {kind.accepts}.") from None
 
 
 def variable_of(name: str) -> str:
@@ -331,6 +309,13 @@ def setting_of(key: str) -> str | None:
 def summary_of(name: str) -> str:
     """What a setting is for, in one line."""
     return _METADATA[name]["summary"]
+
+
+def concealed(key: str, value: Any) -> Any:
+    """What people may see of a setting's value, which is without passwords; `key` is its variable or name."""
+    name = setting_of(key)
+    kind: Kind | None = _METADATA[name]["kind"] if name else None
+    return value if value is None or kind is None or kind.shown is None else kind.shown(value)
 
 
 def accepted_by(name: str) -> str:

@@ -99,6 +99,16 @@ def test_profiles(tidemill: Command) -> None:
     assert tidemill("profile", "ls").lines == ["* default"]
 
 
+def test_a_secret_is_shown_by_no_command(tidemill: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    variable = "TIDEMILL_SERVER_API_AUTH_STRING"
+    said = [tidemill("config", "set", f"{variable}=ada:correct-horse")]
+    said += [tidemill("config", "view"), tidemill("config", "view", "--json"), tidemill("profile", "inspect")]
+    assert all("********" in answer.out and "correct-horse" not in answer.out + answer.err for answer in said)
+    answer = tidemill("config", "set", f"{variable}=correct-horse")
+    assert answer.code == 1
+    assert "correct-horse" not in answer.err
+
+
 def test_a_profile_for_one_command(tidemill: Command) -> None:
     tidemill("profile", "create", "loud")
     for before, after in ((["--profile", "loud"], []), ([], ["-p", "loud"])):

@@ -13,7 +13,7 @@ from tidemill import profiles, settings
 from tidemill.cli.options import AS_TEXT, BARE, Format, UsageError
 from tidemill.cli.output import note, show_json
 from tidemill.exceptions import SettingsError
-from tidemill.settings import OUTSIDE_PROFILES, PREFIX, Origin, setting_of, variable_of
+from tidemill.settings import OUTSIDE_PROFILES, PREFIX, Origin, concealed, setting_of, variable_of
 
 app = App(name="config", help="Show and change settings.", help_format="plaintext", default_parameter=BARE)
 
@@ -28,7 +28,7 @@ def view(
     """Show the settings in effect."""
     origins = settings.origins()
     shown = {
-        name: origin
+        name: origin._replace(value=concealed(name, origin.value))
         for name, origin in origins.items()
         if show_defaults or origin.source != "default" or name in OUTSIDE_PROFILES
     }
@@ -61,7 +61,8 @@ def set_(assignments: Annotated[Sequence[str], Parameter(help="SETTING=VALUE, on
     _save(place, table)
     for assignment in assignments:
         name = _setting(assignment.partition("=")[0].strip())
-        print(f"Set {variable_of(name)} to {table[variable_of(name)]!r} in profile {place.profile.value!r}.")
+        value = concealed(name, table[variable_of(name)])
+        print(f"Set {variable_of(name)} to {value!r} in profile {place.profile.value!r}.")
         if os.environ.get(variable_of(name)):
             note(f"The environment sets {variable_of(name)} too, and wins.")
 

@@ -13,7 +13,8 @@ from cyclopts import Parameter
 from tidemill import clock
 from tidemill.exceptions import SettingsError, TidemillError
 from tidemill.filters import NameFilter, Page, StateFilter, StateTypeFilter, TagsFilter, TimeFilter
-from tidemill.settings import LEVELS, check
+from tidemill.setting_kinds import LEVELS
+from tidemill.settings import check
 from tidemill.states import DEFAULT_NAMES, StateType
 
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?\s*[a-z]+\s*)+", re.IGNORECASE)

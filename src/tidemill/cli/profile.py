@@ -97,7 +97,8 @@ def inspect(
     name: Annotated[str | None, Parameter(help="By default the active one.")] = None, /, *, format: Format = AS_TEXT
 ) -> None:
     """Show what a profile sets."""
-    table = _profiles().table(name or settings.place().profile.value)
+    given = _profiles().table(name or settings.place().profile.value)
+    table = {key: settings.concealed(key, value) for key, value in given.items()}
     if format.json:
         show_json(table)
         return

@@ -140,6 +140,32 @@ class LogFilter(_Filter):
     text: TextSearchFilter | None = None
 
 
+class KeyFilter(_Filter):
+    """On a key, or a name that is one. In `like_`, `%` stands for anything."""
+
+    any_: list[str] | None = None
+    like_: str | None = None
+    exists_: bool | None = None
+
+
+class VariableFilter(_Filter):
+    operator: Operator = Operator.and_
+    id: IdFilter | None = None
+    name: KeyFilter | None = None
+    tags: TagsFilter | None = None
+
+
+class ArtifactFilter(_Filter):
+    operator: Operator = Operator.and_
+    id: IdFilter | None = None
+    # Of the latest artifact of a key.
+    latest_id: IdFilter | None = None
+    key: KeyFilter | None = None
+    type: NameFilter | None = None
+    flow_run_id: IdFilter | None = None
+    task_run_id: IdFilter | None = None
+
+
 class Filters(_Filter):
     """What a listing of flows, flow runs or task runs is narrowed by: itself, and what it belongs to or consists of."""
 
@@ -186,6 +212,23 @@ class TaskRunSort(str, Enum):
 class LogSort(str, Enum):
     TIMESTAMP_ASC = "TIMESTAMP_ASC"
     TIMESTAMP_DESC = "TIMESTAMP_DESC"
+
+
+class VariableSort(str, Enum):
+    CREATED_DESC = "CREATED_DESC"
+    UPDATED_DESC = "UPDATED_DESC"
+    NAME_ASC = "NAME_ASC"
+    NAME_DESC = "NAME_DESC"
+
+
+class ArtifactSort(str, Enum):
+    """`ID_DESC` is newest first, since ids begin with the time of their making."""
+
+    CREATED_DESC = "CREATED_DESC"
+    UPDATED_DESC = "UPDATED_DESC"
+    ID_DESC = "ID_DESC"
+    KEY_ASC = "KEY_ASC"
+    KEY_DESC = "KEY_DESC"
 
 
 EVERYTHING = Filters()

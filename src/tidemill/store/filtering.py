@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 from tidemill import clock, ids
 from tidemill.filters import (
+    ArtifactFilter,
+    ArtifactSort,
     ExistsFilter,
     Filters,
     FlowFilter,
@@ -18,6 +20,7 @@ from tidemill.filters import (
     FlowRunSort,
     FlowSort,
     IdFilter,
+    KeyFilter,
     LevelFilter,
     LogFilter,
     LogSort,
@@ -30,6 +33,8 @@ from tidemill.filters import (
     TaskRunSort,
     TextSearchFilter,
     TimeFilter,
+    VariableFilter,
+    VariableSort,
 )
 
 
@@ -86,6 +91,30 @@ def log_condition(filter: LogFilter | None) -> Condition:
     )
 
 
+def variable_condition(filter: VariableFilter | None) -> Condition:
+    """Which variables."""
+    if filter is None:
+        return _all([])
+    return _fields(
+        filter.operator,
+        _on_id("variable.id", filter.id),
+        _on_key("variable.name", filter.name),
+        _on_tags("variable.tags", filter.tags),
+    )
+
+
+def artifact_condition(filter: ArtifactFilter | None, filters: Filters) -> Condition:
+    """Which artifacts: by themselves, and by the flow run and task run that made them."""
+    conditions = [_artifact(filter)]
+    if filters.flows or filters.flow_runs:
+        inner = flow_run_condition(Filters(flows=filters.flows, flow_runs=filters.flow_runs))
+        conditions.append(_within("artifact.flow_run_id IN (SELECT flow_run.id FROM flow_run WHERE {})", inner))
+    if filters.task_runs:
+        inner = _task_run(filters.task_runs)
+        conditions.append(_within("artifact.task_run_id IN (SELECT task_run.id FROM task_run WHERE {})", inner))
+    return _all(conditions)
+
+
 FLOW_ORDER = {
     FlowSort.CREATED_DESC: "flow.created DESC, flow.id DESC",
     FlowSort.UPDATED_DESC: "flow.updated DESC, flow.id DESC",
@@ -120,6 +149,20 @@ TASK_RUN_ORDER = {
 LOG_ORDER = {
     LogSort.TIMESTAMP_ASC: "log.timestamp ASC, log.seq ASC",
     LogSort.TIMESTAMP_DESC: "log.timestamp DESC, log.seq DESC",
+}
+
+VARIABLE_ORDER = {
+    VariableSort.CREATED_DESC: "variable.created DESC, variable.id DESC",
+    VariableSort.UPDATED_DESC: "variable.updated DESC, variable.id DESC",
+    VariableSort.NAME_ASC: "variable.name ASC",
+    VariableSort.NAME_DESC: "variable.name DESC",
+}
+ARTIFACT_ORDER = {
+    ArtifactSort.CREATED_DESC: "artifact.created DESC, artifact.id DESC",
+    ArtifactSort.UPDATED_DESC: "artifact.updated DESC, artifact.id DESC",
+    ArtifactSort.ID_DESC: "artifact.id DESC",
+    ArtifactSort.KEY_ASC: "artifact.key ASC NULLS FIRST, artifact.id DESC",
+    ArtifactSort.KEY_DESC: "artifact.key DESC NULLS LAST, artifact.id DESC",
 }
 
 
@@ -170,6 +213,20 @@ def _task_run(filter: TaskRunFilter | None) -> Condition:
     )
 
 
+def _artifact(filter: ArtifactFilter | None) -> Condition:
+    if filter is None:
+        return _all([])
+    return _fields(
+        filter.operator,
+        _on_id("artifact.id", filter.id),
+        _on_id("artifact.id", filter.latest_id),
+        _on_key("artifact.key", filter.key),
+        _on_name("artifact.type", filter.type),
+        _on_id("artifact.flow_run_id", filter.flow_run_id),
+        _on_id("artifact.task_run_id", filter.task_run_id),
+    )
+
+
 def _on_id(column: str, filter: IdFilter | None) -> Iterable[Condition]:
     if filter is None:
         return
@@ -193,6 +250,16 @@ def _on_name(column: str, filter: NameFilter | None) -> Iterable[Condition]:
         yield _like(column, f"%{_literal(filter.like_)}%")
     if filter.startswith_ is not None:
         yield _any([_like(column, f"{_literal(start)}%") for start in filter.startswith_])
+
+
+def _on_key(column: str, filter: KeyFilter | None) -> Iterable[Condition]:
+    if filter is None:
+        return
+    if filter.any_ is not None:
+        yield _one_of(column, filter.any_)
+    if filter.like_:
+        yield _like(column, f"%{_literal(filter.like_)}%".replace("\\%", "%"))
+    yield from _on_null(column, None if filter.exists_ is None else not filter.exists_)
 
 
 def _on_tags(column: str, filter: TagsFilter | None) -> Iterable[Condition]:

@@ -37,6 +37,7 @@ from tidemill.store.filtering import (
     log_condition,
     task_run_condition,
 )
+from tidemill.store.rows import count, select
 
 T = TypeVar("T")
 Fetch = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
@@ -95,12 +96,12 @@ def flow_by_name(fetch: Fetch, name: str) -> Flow | None:
 def flows(
     fetch: Fetch, filters: Filters = EVERYTHING, sort: FlowSort = FlowSort.NAME_ASC, page: Page = FIRST_PAGE
 ) -> list[Flow]:
-    rows = _select(fetch, f"{_FLOW} FROM flow", flow_condition(filters), FLOW_ORDER[sort], page)
+    rows = select(fetch, f"{_FLOW} FROM flow", flow_condition(filters), FLOW_ORDER[sort], page)
     return [_to_flow(row) for row in rows]
 
 
 def count_flows(fetch: Fetch, filters: Filters = EVERYTHING) -> int:
-    return _count(fetch, "flow", flow_condition(filters))
+    return count(fetch, "flow", flow_condition(filters))
 
 
 def flow_run(fetch: Fetch, flow_run_id: str) -> FlowRun | None:
@@ -132,7 +133,7 @@ def flow_runs(
 
 
 def count_flow_runs(fetch: Fetch, filters: Filters = EVERYTHING) -> int:
-    return _count(fetch, "flow_run", flow_run_condition(filters))
+    return count(fetch, "flow_run", flow_run_condition(filters))
 
 
 def flow_run_states(fetch: Fetch, flow_run_id: str) -> list[State[Any]]:
@@ -159,7 +160,7 @@ def task_runs(
 
 
 def count_task_runs(fetch: Fetch, filters: Filters = EVERYTHING) -> int:
-    return _count(fetch, "task_run", task_run_condition(filters))
+    return count(fetch, "task_run", task_run_condition(filters))
 
 
 def task_run_states(fetch: Fetch, task_run_id: str) -> list[State[Any]]:
@@ -182,7 +183,7 @@ def find_task_runs(fetch: Fetch, text: str, flow_run_id: str | None = None, page
 def logs(
     fetch: Fetch, filter: LogFilter | None = None, sort: LogSort = LogSort.TIMESTAMP_ASC, page: Page = FIRST_PAGE
 ) -> list[Log]:
-    rows = _select(fetch, f"{_LOG} FROM log", log_condition(filter), LOG_ORDER[sort], page)
+    rows = select(fetch, f"{_LOG} FROM log", log_condition(filter), LOG_ORDER[sort], page)
     return [_to_log(row) for row in rows]
 
 
@@ -193,23 +194,13 @@ def logs_after(fetch: Fetch, seq: int, flow_run_id: str, limit: int = 1000) -> l
 
 
 def _flow_runs(fetch: Fetch, condition: Condition, sort: FlowRunSort, page: Page) -> list[FlowRun]:
-    rows = _select(fetch, f"{_FLOW_RUN}, {_STATE} {_FROM_FLOW_RUN}", condition, FLOW_RUN_ORDER[sort], page)
+    rows = select(fetch, f"{_FLOW_RUN}, {_STATE} {_FROM_FLOW_RUN}", condition, FLOW_RUN_ORDER[sort], page)
     return [_to_flow_run(row) for row in rows]
 
 
 def _task_runs(fetch: Fetch, condition: Condition, sort: TaskRunSort, page: Page) -> list[TaskRun]:
-    rows = _select(fetch, f"{_TASK_RUN} FROM task_run", condition, TASK_RUN_ORDER[sort], page)
+    rows = select(fetch, f"{_TASK_RUN} FROM task_run", condition, TASK_RUN_ORDER[sort], page)
     return [_to_task_run(row) for row in rows]
-
-
-def _select(fetch: Fetch, what: str, condition: Condition, order: str, page: Page) -> list[tuple[Any, ...]]:
-    sql = f"SELECT {what} WHERE {condition.sql} ORDER BY {order} LIMIT ? OFFSET ?"
-    limit = page.limit if page.limit is not None else 2**62
-    return fetch(sql, (*condition.bindings, limit, page.offset))
-
-
-def _count(fetch: Fetch, table: str, condition: Condition) -> int:
-    return fetch(f"SELECT count(*) FROM {table} WHERE {condition.sql}", condition.bindings)[0][0]
 
 
 def _named(table: str, text: str) -> Condition:

@@ -193,6 +193,21 @@ def logs_after(fetch: Fetch, seq: int, flow_run_id: str, limit: int = 1000) -> l
     return [_to_log(row) for row in fetch(sql, (ids.to_bytes(flow_run_id), seq, limit))]
 
 
+def logs_between(fetch: Fetch, first: int, last: int) -> list[Log]:
+    """The lines from line `first` to line `last`, in the order of their commits."""
+    sql = f"SELECT {_LOG} FROM log WHERE log.seq BETWEEN ? AND ? ORDER BY log.seq"
+    return [_to_log(row) for row in fetch(sql, (first, last))]
+
+
+def subflow_runs(fetch: Fetch, flow_run_ids: Iterable[str]) -> set[str]:
+    """The ids of the flow runs called in these, of those called in them, and so on."""
+    sql = (
+        "WITH RECURSIVE called (id) AS (SELECT id FROM flow_run WHERE parent_flow_run_id = ? UNION "
+        "SELECT flow_run.id FROM flow_run JOIN called ON flow_run.parent_flow_run_id = called.id) SELECT id FROM called"
+    )
+    return {ids.from_bytes(row[0]) for run_id in flow_run_ids for row in fetch(sql, (ids.to_bytes(run_id),))}
+
+
 def _flow_runs(fetch: Fetch, condition: Condition, sort: FlowRunSort, page: Page) -> list[FlowRun]:
     rows = select(fetch, f"{_FLOW_RUN}, {_STATE} {_FROM_FLOW_RUN}", condition, FLOW_RUN_ORDER[sort], page)
     return [_to_flow_run(row) for row in rows]

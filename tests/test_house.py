@@ -32,7 +32,7 @@ ROWS: dict[str, set[str]] = {
         "texts",
         "version",
     },
-    "MODEL": {"states", "records", "side_records", "filters", "schedules", "rules"},
+    "MODEL": {"states", "records", "event_filters", "side_records", "filters", "schedules", "rules"},
     "KEEP": {"store", "orchestration"},
     "DOOR": {"client", "storage"},
     "RUN": {"engine", "results", "caching", "futures", "logs", "runners"},

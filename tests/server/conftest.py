@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import httpx2
 import pytest
 import uvicorn
 
+from tidemill.ids import new_id
 from tidemill.server.access import StoreAccess
 from tidemill.server.app import create_app
 from tidemill.server.services import Services
@@ -53,11 +55,15 @@ class Served:
         assert expected, f"{method} {path}: {response.status_code} {response.text}"
         return response.json() if response.content else None
 
-    def close(self) -> None:
-        self.api.close()
+    def stop(self) -> None:
+        """Stops the server as a signal would."""
         self._server.should_exit = True
         self._thread.join()
         self._listening.close()
+
+    def close(self) -> None:
+        self.api.close()
+        self.stop()
         self.store.database.close()
 
 
@@ -78,3 +84,83 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
 def served(serve: Serve) -> Served:
     """A server with the settings that it has by default."""
     return serve()
+
+
+_TYPES = {
+    "Pending": "PENDING",
+    "NotReady": "PENDING",
+    "AwaitingRetry": "SCHEDULED",
+    "Running": "RUNNING",
+    "Retrying": "RUNNING",
+}
+
+
+@pytest.fixture
+def story() -> Callable[..., list[dict[str, Any]]]:
+    """Event frames of a task run that goes through these states, a second each, as a client of the field sends them."""
+    return _story
+
+
+def _story(
+    *states: str,
+    flow_run_id: str | None = None,
+    name: str = "add-1",
+    tags: Sequence[str] = (),
+    inputs: dict[str, Any] | None = None,
+    retries: int = 0,
+    retry_delay: Any = 0,
+    skew: dict[str, int] | None = None,
+) -> list[dict[str, Any]]:
+    run_id, dynamic_key, flow_run = new_id(), new_id(), flow_run_id or new_id()
+    began = datetime(2026, 11, 22, 12, tzinfo=UTC)
+    frames: list[dict[str, Any]] = []
+    run_count, ran_for, start = 0, 0, None
+    for n, state in enumerate(states):
+        time = (began + timedelta(seconds=n + (skew or {}).get(state, 0))).isoformat()
+        if n and states[n - 1] in ("Running", "Retrying"):
+            ran_for += 1
+        type = _TYPES.get(state, "COMPLETED" if state != "Failed" else "FAILED")
+        run_count += type == "RUNNING"
+        start = start or (time if type == "RUNNING" else None)
+        resource = {
+            "prefect.resource.id": f"prefect.task-run.{run_id}",
+            "prefect.resource.name": name,
+            "prefect.run-count": str(run_count),
+            "prefect.state-message": "",
+            "prefect.state-name": state,
+            "prefect.state-timestamp": time,
+            "prefect.state-type": type,
+            "prefect.orchestration": "client",
+        }
+        task_run = {
+            "name": name,
+            "task_key": "add-e09864e0",
+            "dynamic_key": dynamic_key,
+            "empirical_policy": {"max_retries": 0, "retries": retries, "retry_delay": retry_delay},
+            "tags": list(tags),
+            "labels": {},
+            "task_inputs": inputs or {},
+            "run_count": run_count,
+            "flow_run_run_count": min(run_count, 1),
+            "expected_start_time": began.isoformat(),
+            "total_run_time": float(ran_for),
+            **({"start_time": start} if start else {}),
+            **({"end_time": time} if type in ("COMPLETED", "FAILED") else {}),
+        }
+        frames.append(
+            {
+                "id": new_id(),
+                "occurred": time,
+                "event": f"prefect.task-run.{state}",
+                "follows": frames[-1]["id"] if frames else None,
+                "resource": resource,
+                "related": [{"prefect.resource.id": f"prefect.flow-run.{flow_run}", "prefect.resource.role": "flow-run"}],
+                "payload": {
+                    "intended": {"from": None, "to": type},
+                    "initial_state": None,
+                    "validated_state": {"type": type, "name": state, "message": "", "state_details": {}, "data": None},
+                    "task_run": task_run,
+                },
+            }
+        )
+    return frames

@@ -13,9 +13,10 @@ from tidemill.server.access import StoreAccess
 from tidemill.server.errors import EXCEPTION_HANDLERS
 from tidemill.server.routes import root
 from tidemill.server.services import Services
+from tidemill.server.sockets import events_in
 from tidemill.version import __version__
 
-_ROUTES = (root,)
+_ROUTES = (root, events_in)
 
 
 def create_app(services: Services) -> Litestar:

@@ -8,6 +8,7 @@ from litestar.di import NamedDependency
 
 from tidemill import clock
 from tidemill.server.access import StoreAccess
+from tidemill.server.intake import Intake
 from tidemill.settings import Settings
 
 
@@ -18,8 +19,13 @@ class Services:
     settings: Settings
     access: StoreAccess
     started: int = field(default_factory=clock.now)
+    intake: Intake = field(init=False)
 
-    def close(self) -> None:
+    def __post_init__(self) -> None:
+        self.intake = Intake(self.access)
+
+    async def close(self) -> None:
+        await self.intake.close()
         self.access.close()
 
 

@@ -18,6 +18,7 @@ _COLUMNS = (
     "details, tags, task_inputs, empirical_policy, input_hash, cache_key, created, start_time, end_time, total_run_time, "
     "result_serializer, result, result_key, lease_id"
 )
+_MOST_IDS_A_QUERY = 500
 _TYPES = {type.value: type for type in StateType}
 _decode_history = msgspec.json.Decoder(tuple[Step, ...]).decode
 _decode_details = msgspec.json.Decoder(StateDetails).decode
@@ -42,6 +43,17 @@ def task_run_entry(fetch: Fetch, task_run_id: str) -> TaskRunEntry | None:
         return None
     flow_run = rows[0][1]
     return _to_entry(rows[0], ids.from_bytes(flow_run) if flow_run else None)
+
+
+def task_run_entries_by_id(fetch: Fetch, task_run_ids: Sequence[str]) -> dict[str, TaskRunEntry]:
+    """Those task runs of these ids that exist, by their ids."""
+    found: dict[str, TaskRunEntry] = {}
+    for start in range(0, len(task_run_ids), _MOST_IDS_A_QUERY):
+        part = [ids.to_bytes(task_run_id) for task_run_id in task_run_ids[start : start + _MOST_IDS_A_QUERY]]
+        for row in fetch(f"SELECT {_COLUMNS} FROM task_run WHERE id IN ({','.join('?' * len(part))})", part):
+            entry = _to_entry(row, ids.from_bytes(row[1]) if row[1] else None)
+            found[entry.id] = entry
+    return found
 
 
 def held_task_runs(fetch: Fetch, lease_id: str) -> list[TaskRunEntry]:

@@ -61,6 +61,13 @@ class StoreAccess:
 
         return await self.write(operation)
 
+    def open_another(self) -> Store:
+        """The store for who reads all the time in a thread of its own; closed with all others."""
+        if not self._is_sqlite:
+            return self.store
+        self._opened.append(self._open_store())
+        return self._opened[-1]
+
     def close(self) -> None:
         """Waits for what is under way, then closes every connection."""
         if self._combined is not None:

@@ -84,7 +84,7 @@ def forget_last_logs(execute: Execute, flow_run_id: str) -> None:
     own = execute("SELECT max(seq) FROM log WHERE flow_run_id = ?", (run,)).fetchall()[0][0]
     if last is None or own != last:
         return
-    rows = execute("SELECT max(seq) FROM log WHERE flow_run_id IS NOT ?", (run,)).fetchall()
+    rows = execute("SELECT max(seq) FROM log WHERE flow_run_id IS DISTINCT FROM ?", (run,)).fetchall()
     kept = rows[0][0] or 0
     since = "seq > coalesce((SELECT seq FROM change WHERE last_log <= ?1 ORDER BY seq DESC LIMIT 1), 0)"
     execute(f"UPDATE change SET first_log = NULL, last_log = NULL WHERE {since} AND first_log > ?1", (kept,))
@@ -124,11 +124,18 @@ def after(fetch: Fetch, place: str, limit: int, *, kind: str = "sqlite") -> list
     Raises:
         ValueError: this is no place.
     """
-    seq = _seq(place)
-    if seq is None:
-        raise ValueError(f"{place!r} is no place in the changes of a database.")
     sql = f"SELECT {_COLUMNS} FROM change WHERE seq > ? AND {_settled(kind)} ORDER BY seq LIMIT ?"
-    return [_to_change(row) for row in fetch(sql, (seq, limit))]
+    return [_to_change(row) for row in fetch(sql, (_certain_seq(place), limit))]
+
+
+def count_after(fetch: Fetch, place: str, limit: int, *, kind: str = "sqlite") -> int:
+    """How many changes there are after `place`; counts no further than `limit`.
+
+    Raises:
+        ValueError: this is no place.
+    """
+    sql = f"SELECT count(*) FROM (SELECT 1 FROM change WHERE seq > ? AND {_settled(kind)} LIMIT ?) AS following"
+    return fetch(sql, (_certain_seq(place), limit))[0][0]
 
 
 def prune(execute: Execute, before_time: int, limit: int) -> int:
@@ -166,6 +173,13 @@ def _to_change(row: tuple[Any, ...]) -> Change:
 
 def _seq(place: str) -> int | None:
     return int(place) if place.isascii() and place.isdigit() and len(place) < 19 else None
+
+
+def _certain_seq(place: str) -> int:
+    seq = _seq(place)
+    if seq is None:
+        raise ValueError(f"{place!r} is no place in the changes of a database.")
+    return seq
 
 
 def _packed(run_ids: Collection[str]) -> bytes | None:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import msgspec
 from litestar.params import PathParameter
 
 # Any case, with dashes or without.
 UUID_PATTERN = "^[0-9a-fA-F]{8}-?([0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}$"
 
 PathId = Annotated[str, PathParameter(pattern=UUID_PATTERN, description="The id of the record.")]
+
+# Which piece of a list a body asks for.
+Limit = Annotated[int, msgspec.Meta(ge=0, le=200)]
+Offset = Annotated[int, msgspec.Meta(ge=0, le=2**62)]

@@ -17,7 +17,7 @@ from tidemill.states import (
     RUNNING,
     SCHEDULED,
     Completed,
-    StateDetails,
+    FullStateDetails,
     StateType,
 )
 
@@ -109,7 +109,7 @@ class TestStatesOfHistory:
         assert (first.type, first.name, first.message) == (PENDING, "Pending", None)
         assert (second.type, second.name, second.message) == (FAILED, "TimedOut", "slow")
         assert second.timestamp - first.timestamp == timedelta(microseconds=7)
-        assert first.state_details == StateDetails(task_run_id=RUN_ID)
+        assert first.state_details == FullStateDetails(task_run_id=RUN_ID)
 
     def test_their_ids_follow_from_the_runs(self) -> None:
         once, again = (states_of_history(RUN_ID, TRIED_TWICE.history) for _ in range(2))

@@ -17,6 +17,7 @@ from tidemill.states import (
     DEFAULT_NAMES,
     RUNNING,
     TERMINAL_TYPES,
+    FullStateDetails,
     ResultReference,
     State,
     StateDetails,
@@ -31,6 +32,7 @@ class Flow(msgspec.Struct, kw_only=True):
     id: str
     name: str
     tags: list[str] = []
+    labels: dict[str, Any] = {}
     created: datetime
     updated: datetime
 
@@ -49,6 +51,23 @@ class RunPolicy(msgspec.Struct, kw_only=True, omit_defaults=True):
         return self.retry_delay
 
 
+class FlowRunPolicy(RunPolicy, kw_only=True, omit_defaults=False):
+    """A flow run's policy as the REST API has it: also how far its pauses have come, and names that older clients use."""
+
+    max_retries: int = 0
+    retry_delay_seconds: float = 0.0
+    pause_keys: list[str] = []
+    resuming: bool = False
+    retry_type: str | None = None
+
+
+class TaskRunPolicy(RunPolicy, kw_only=True, omit_defaults=False):
+    """A task run's policy as the REST API has it: also with names that older clients use."""
+
+    max_retries: int = 0
+    retry_delay_seconds: float = 0.0
+
+
 class FlowRun(msgspec.Struct, kw_only=True):
     """One execution of a flow, over all its attempts."""
 
@@ -60,7 +79,9 @@ class FlowRun(msgspec.Struct, kw_only=True):
     entrypoint: str | None = None
     parameters: dict[str, Any] = {}
     tags: list[str] = []
-    empirical_policy: RunPolicy = msgspec.field(default_factory=RunPolicy)
+    labels: dict[str, Any] = {}
+    context: dict[str, Any] = {}
+    empirical_policy: RunPolicy = msgspec.field(default_factory=FlowRunPolicy)
     parent_task_run_id: str | None = None
     parent_flow_run_id: str | None = None
     idempotency_key: str | None = None
@@ -74,7 +95,21 @@ class FlowRun(msgspec.Struct, kw_only=True):
     expected_start_time: datetime | None = None
     start_time: datetime | None = None
     end_time: datetime | None = None
+    next_scheduled_start_time: datetime | None = None
     total_run_time: float = 0.0
+    estimated_run_time: float = 0.0
+    estimated_start_time_delta: float = 0.0
+    auto_scheduled: bool = False
+    infrastructure_pid: str | None = None
+    infrastructure_document_id: str | None = None
+    job_variables: dict[str, Any] | None = {}
+    deployment_id: str | None = None
+    deployment_version: str | None = None
+    work_queue_id: str | None = None
+    work_queue_name: str | None = None
+    work_pool_id: str | None = None
+    work_pool_name: str | None = None
+    created_by: dict[str, Any] | None = None
 
 
 class TaskRun(msgspec.Struct, kw_only=True):
@@ -87,9 +122,11 @@ class TaskRun(msgspec.Struct, kw_only=True):
     dynamic_key: str
     task_version: str | None = None
     tags: list[str] = []
+    labels: dict[str, Any] = {}
     task_inputs: dict[str, list[dict[str, Any]]] = {}
-    empirical_policy: RunPolicy = msgspec.field(default_factory=RunPolicy)
+    empirical_policy: RunPolicy = msgspec.field(default_factory=TaskRunPolicy)
     cache_key: str | None = None
+    cache_expiration: datetime | None = None
     run_count: int = 0
     flow_run_run_count: int = 0
     state_id: str | None = None
@@ -101,7 +138,10 @@ class TaskRun(msgspec.Struct, kw_only=True):
     expected_start_time: datetime | None = None
     start_time: datetime | None = None
     end_time: datetime | None = None
+    next_scheduled_start_time: datetime | None = None
     total_run_time: float = 0.0
+    estimated_run_time: float = 0.0
+    estimated_start_time_delta: float = 0.0
 
 
 class Log(msgspec.Struct, kw_only=True):
@@ -114,6 +154,8 @@ class Log(msgspec.Struct, kw_only=True):
     timestamp: datetime
     flow_run_id: str | None = None
     task_run_id: str | None = None
+    created: datetime | None = None
+    updated: datetime | None = None
     seq: int = 0
 
 
@@ -138,10 +180,15 @@ class NewFlowRun(msgspec.Struct, kw_only=True):
     id: str
     name: str
     flow_name: str
+    # Where it is known, the flow is there already.
+    flow_id: str | None = None
     flow_version: str | None = None
     entrypoint: str | None = None
     parameters: bytes = b"{}"
     tags: Sequence[str] = ()
+    labels: bytes = b"{}"
+    context: bytes = b"{}"
+    job_variables: bytes = b"{}"
     policy: RunPolicy = msgspec.field(default_factory=RunPolicy)
     parent_task_run_id: str | None = None
     parent_flow_run_id: str | None = None
@@ -241,7 +288,7 @@ def states_of_history(run_id: str, history: Sequence[Sequence[Any]]) -> list[Sta
             message=message,
             timestamp=clock.to_datetime(time),
             id=ids.nth_id(run_id, n),
-            state_details=StateDetails(task_run_id=run_id),
+            state_details=FullStateDetails(task_run_id=run_id),
         )
         states.append(state)
     return states

@@ -78,6 +78,21 @@ class StateDetails(msgspec.Struct, kw_only=True, omit_defaults=True):
     retriable: bool | None = None
     transition_id: str | None = None
     error: ErrorSummary | None = None
+    deferred: bool | None = False
+    untrackable_result: bool | None = False
+    pause_timeout: datetime | None = None
+    pause_reschedule: bool | None = False
+    pause_key: str | None = None
+    run_input_keyset: dict[str, str] | None = None
+    task_parameters_id: str | None = None
+    traceparent: str | None = None
+    deployment_concurrency_lease_id: str | None = None
+    # What a client told beside these, kept for it.
+    more: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+
+
+class FullStateDetails(StateDetails, kw_only=True, omit_defaults=False):
+    """The same as the REST API answers them: with every key, also where nothing is known."""
 
 
 class ErrorSummary(msgspec.Struct, frozen=True):
@@ -86,6 +101,10 @@ class ErrorSummary(msgspec.Struct, frozen=True):
     type: str
     message: str
     traceback: str
+
+
+# The serializer of what a client of the REST API told as a state's data: JSON, which is given back as it is.
+FOREIGN = "foreign"
 
 
 class ResultReference(NamedTuple):

@@ -33,7 +33,7 @@ from tidemill.filters import (
     TextSearchFilter,
     TimeFilter,
 )
-from tidemill.records import Batch, LogEntry, NewFlowRun, Progress, RunPolicy, TaskRunEntry
+from tidemill.records import Batch, FlowRunPolicy, LogEntry, NewFlowRun, Progress, RunPolicy, TaskRunEntry
 from tidemill.states import (
     COMPLETED,
     FAILED,
@@ -133,7 +133,7 @@ def test_a_flow_run_is_read_as_it_was_written(book: Book) -> None:
     assert (run.flow_version, run.entrypoint, run.idempotency_key) == ("3", "etl.py:etl", "once")
     assert run.parameters == {"n": 1, "where": ["a"]}
     assert run.tags == ["x", "y"]
-    assert run.empirical_policy == RunPolicy(retries=2, retry_delay=[1.0, 2.0])
+    assert run.empirical_policy == FlowRunPolicy(retries=2, retry_delay=[1.0, 2.0])
     assert (run.parent_flow_run_id, run.parent_task_run_id) == (parent, parent_task)
     assert run.run_count == 1
     assert run.state is not None

@@ -7,7 +7,7 @@ import pytest
 
 from tidemill import ids
 from tidemill.filters import EVERYTHING, Page, TaskRunSort
-from tidemill.records import Batch, RunPolicy
+from tidemill.records import Batch, TaskRunPolicy
 from tidemill.states import (
     CANCELLED,
     COMPLETED,
@@ -49,7 +49,7 @@ class TestRecord:
         assert (read.id, read.flow_run_id, read.name) == (entry.id, run, "add_one-3c3112ef-0")
         assert (read.task_key, read.dynamic_key, read.task_version) == ("module.step", "0", "2")
         assert (read.tags, read.cache_key) == (["a", "b"], "key")
-        assert read.empirical_policy == RunPolicy(retries=2, retry_delay=1.5)
+        assert read.empirical_policy == TaskRunPolicy(retries=2, retry_delay=1.5)
         assert read.task_inputs == {"x": [{"input_type": "task_run", "id": "i"}]}
         assert (read.run_count, read.flow_run_run_count, read.total_run_time) == (2, 1, 2.0)
         assert (read.state_type, read.state_name) == (COMPLETED, "Completed")

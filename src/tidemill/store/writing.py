@@ -12,7 +12,7 @@ import msgspec
 
 from tidemill import clock
 from tidemill.ids import from_bytes, new_id, to_bytes
-from tidemill.records import NewFlowRun, RunPolicy
+from tidemill.records import FlowRunPolicy, NewFlowRun
 from tidemill.states import RUNNING, TERMINAL_TYPES, ResultReference, State, StateDetails, StateType
 from tidemill.store import changes
 from tidemill.texts import storable
@@ -20,7 +20,7 @@ from tidemill.texts import storable
 Execute = Callable[[str, Sequence[Any]], Any]
 
 _encode = msgspec.json.Encoder().encode
-_decode_policy = msgspec.json.Decoder(RunPolicy).decode
+_decode_policy = msgspec.json.Decoder(FlowRunPolicy).decode
 _decode_details = msgspec.json.Decoder(StateDetails).decode
 
 
@@ -34,11 +34,14 @@ class FlowRunFacts(NamedTuple):
     lease_id: str | None
     start_time: int | None
     total_run_time: int
-    policy: RunPolicy
+    policy: FlowRunPolicy
     states: int
     scheduled_time: int | None
     transition_id: str | None
     result_kept: bool
+    details: StateDetails
+    parent_task_run_id: str | None
+    infrastructure_pid: str | None
 
 
 def ensure_flow(execute: Execute, name: str, now: int) -> bytes:
@@ -46,37 +49,48 @@ def ensure_flow(execute: Execute, name: str, now: int) -> bytes:
     found = execute("SELECT id FROM flow WHERE name = ?", (name,)).fetchall()
     if found:
         return found[0][0]
-    flow_id = to_bytes(new_id())
-    execute("INSERT INTO flow (id, name, created, updated) VALUES (?, ?, ?, ?)", (flow_id, name, now, now))
-    return flow_id
+    execute(
+        "INSERT INTO flow (id, name, created, updated) VALUES (?, ?, ?, ?) ON CONFLICT (name) DO NOTHING",
+        (to_bytes(new_id()), name, now, now),
+    )
+    return execute("SELECT id FROM flow WHERE name = ?", (name,)).fetchall()[0][0]
 
 
 def insert_flow_run(execute: Execute, run: NewFlowRun, state: State[Any], now: int) -> None:
-    """Creates a flow run in its first state, as no attempt yet."""
+    """Creates a flow run in its first state, which is an attempt only if it runs already."""
     state.id = state.id or new_id()
+    began = clock.from_datetime(state.timestamp)
+    running = state.type is RUNNING
     execute(
         "INSERT INTO flow_run (id, flow_id, name, flow_version, entrypoint, state_id, state_type, state_name, "
-        "state_timestamp, parameters, tags, empirical_policy, parent_task_run_id, parent_flow_run_id, idempotency_key, "
-        "created, updated, expected_start_time, call_serializer, call) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+        "state_timestamp, parameters, tags, labels, context, job_variables, empirical_policy, parent_task_run_id, "
+        "parent_flow_run_id, idempotency_key, created, updated, expected_start_time, attempt, start_time, end_time, "
+        "call_serializer, call) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
         (
             to_bytes(run.id),
-            ensure_flow(execute, run.flow_name, now),
+            to_bytes(run.flow_id) if run.flow_id else ensure_flow(execute, run.flow_name, now),
             run.name,
             run.flow_version,
             run.entrypoint,
             to_bytes(state.id),
             state.type.value,
             storable(state.name),
-            clock.from_datetime(state.timestamp),
+            began,
             run.parameters.decode(),
             _encode(list(run.tags)).decode(),
+            run.labels.decode(),
+            run.context.decode(),
+            run.job_variables.decode(),
             _encode(run.policy).decode(),
             to_bytes(run.parent_task_run_id) if run.parent_task_run_id else None,
             to_bytes(run.parent_flow_run_id) if run.parent_flow_run_id else None,
             run.idempotency_key,
             now,
             now,
-            _scheduled_for(state, now),
+            _scheduled_for(state) or now,
+            int(running),
+            began if running else None,
+            began if state.type in TERMINAL_TYPES else None,
             *(run.call or (None, None)),
         ),
     )
@@ -92,16 +106,22 @@ def flow_run_with_key(execute: Execute, flow_name: str, idempotency_key: str) ->
 
 
 def flow_run_facts(execute: Execute, flow_run_id: str) -> FlowRunFacts | None:
-    """What the rules need to know of a flow run; None if there is none of this id."""
+    """What the rules need to know of a flow run; None if there is none of this id. Until the end of the transaction nobody
+    else changes the run."""
+    run = to_bytes(flow_run_id)
+    # First, as a statement of its own: what the next one sees is then what others have committed before.
+    execute("SELECT 1 FROM flow_run WHERE id = ? /*postgres: FOR NO KEY UPDATE */", (run,))
     rows = execute(
         "SELECT run.name, run.state_type, run.state_timestamp, run.attempt, run.lease_id, run.start_time, run.total_run_time, "
-        "run.empirical_policy, state.seq, state.details, state.result_serializer FROM flow_run AS run "
+        "run.empirical_policy, run.parent_task_run_id, run.infrastructure_pid, state.seq, state.details, "
+        "state.result_serializer FROM flow_run AS run "
         "JOIN flow_run_state AS state ON state.flow_run_id = run.id WHERE run.id = ? ORDER BY state.seq DESC LIMIT 1",
-        (to_bytes(flow_run_id),),
+        (run,),
     ).fetchall()
     if not rows:
         return None
-    name, type, timestamp, attempt, lease, start_time, total, policy_json, seq, details_json, serializer = rows[0]
+    name, type, timestamp, attempt, lease, start_time, total, policy_json, parent, pid, *last = rows[0]
+    seq, details_json, serializer = last
     details = _decode_details(details_json)
     return FlowRunFacts(
         name=name,
@@ -116,6 +136,9 @@ def flow_run_facts(execute: Execute, flow_run_id: str) -> FlowRunFacts | None:
         scheduled_time=clock.from_datetime(details.scheduled_time) if details.scheduled_time else None,
         transition_id=details.transition_id,
         result_kept=serializer is not None,
+        details=details,
+        parent_task_run_id=from_bytes(parent) if parent else None,
+        infrastructure_pid=pid,
     )
 
 
@@ -132,10 +155,11 @@ def retries_made(execute: Execute, flow_run_id: str) -> int:
 
 
 def write_flow_run_state(
-    execute: Execute, flow_run_id: str, state: State[Any], facts: FlowRunFacts, lease_id: str | None
+    execute: Execute, flow_run_id: str, state: State[Any], facts: FlowRunFacts, lease_id: str | None, *, goes_on: bool = False
 ) -> None:
-    """Makes `state` the run's current one. A run that starts running begins an attempt and is held by `lease_id`; one that
-    stops is held by nobody, unless it only waits for its retry. Times never decrease within a run, whatever the clock does."""
+    """Makes `state` the run's current one. A run that starts running begins an attempt, unless it `goes_on` after a pause, and
+    is held by `lease_id`; one that stops is held by nobody, unless it only waits for its retry. Times never decrease within a
+    run, whatever the clock does."""
     state.id = state.id or new_id()
     timestamp = max(clock.from_datetime(state.timestamp), facts.state_timestamp + 1)
     state.timestamp = clock.to_datetime(timestamp)
@@ -146,19 +170,20 @@ def write_flow_run_state(
     holder = (lease_id or facts.lease_id) if held else None
     execute(
         "UPDATE flow_run SET state_id = ?, state_type = ?, state_name = ?, state_timestamp = ?, attempt = ?, lease_id = ?, "
-        "updated = ?, start_time = ?, end_time = ?, total_run_time = ?, expected_start_time = ? WHERE id = ?",
+        "updated = ?, start_time = ?, end_time = ?, total_run_time = ?, "
+        "expected_start_time = coalesce(?, expected_start_time) WHERE id = ?",
         (
             to_bytes(state.id),
             state.type.value,
             storable(state.name),
             timestamp,
-            facts.attempt + running,
+            facts.attempt + (running and not goes_on),
             to_bytes(holder) if holder else None,
             clock.now(),
             facts.start_time if facts.start_time is not None or not running else timestamp,
             timestamp if state.type in TERMINAL_TYPES else None,
             facts.total_run_time + ran_for,
-            _scheduled_for(state, facts.start_time or timestamp),
+            _scheduled_for(state) if facts.start_time is None else None,
             to_bytes(flow_run_id),
         ),
     )
@@ -220,6 +245,11 @@ def _insert_state(execute: Execute, flow_run_id: str, seq: int, state: State[Any
     )
 
 
-def _scheduled_for(state: State[Any], otherwise: int) -> int:
+def write_policy(execute: Execute, flow_run_id: str, policy: FlowRunPolicy) -> None:
+    """Keeps how a flow run is retried and paused from now on; the caller notes the change."""
+    execute("UPDATE flow_run SET empirical_policy = ? WHERE id = ?", (_encode(policy).decode(), to_bytes(flow_run_id)))
+
+
+def _scheduled_for(state: State[Any]) -> int | None:
     when = state.state_details.scheduled_time
-    return otherwise if when is None else clock.from_datetime(when)
+    return None if when is None else clock.from_datetime(when)

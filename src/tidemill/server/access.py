@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -35,6 +36,8 @@ class StoreAccess:
         self._open_store = open_store
         self._is_sqlite = self.store.database.kind == "sqlite"
         self._own = threading.local()
+        # Told the kind (`read` or `write`) and the seconds that each took, waiting included.
+        self.observe: Callable[[str, float], None] = _nobody
         self._opened: list[Store] = [self.store]
         self._readers = ThreadPoolExecutor(_READERS, "tidemill-reader")
         self._writers = None if self._is_sqlite else ThreadPoolExecutor(_POSTGRES_WRITERS, "tidemill-writer")
@@ -42,15 +45,23 @@ class StoreAccess:
 
     async def read(self, query: Callable[Concatenate[Fetch, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The answer of `query(fetch, ...)`, a function as in `store.reading`."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._readers, lambda: query(self._reading_store().database.fetch, *args, **kwargs))
+        began = time.perf_counter()
+        work = lambda: query(self._reading_store().database.fetch, *args, **kwargs)  # noqa: E731
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._readers, work)
+        finally:
+            self.observe("read", time.perf_counter() - began)
 
     async def write(self, operation: Callable[Concatenate[Store, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The answer of `operation(store, ...)`, a function as in `orchestration`, once what it wrote is committed."""
+        began = time.perf_counter()
         work = lambda: operation(self.store, *args, **kwargs)  # noqa: E731
-        if self._combined is not None:
-            return await self._combined.submit(work)
-        return await asyncio.get_running_loop().run_in_executor(self._writers, work)
+        try:
+            if self._combined is not None:
+                return await self._combined.submit(work)
+            return await asyncio.get_running_loop().run_in_executor(self._writers, work)
+        finally:
+            self.observe("write", time.perf_counter() - began)
 
     async def transact(self, change: Callable[Concatenate[Execute, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The answer of `change(execute, ...)`, in a transaction of its own, once that is committed."""
@@ -86,6 +97,10 @@ class StoreAccess:
             mine = self._own.store = self._open_store()
             self._opened.append(mine)
         return mine
+
+
+def _nobody(kind: str, seconds: float) -> None:
+    pass
 
 
 class _Pending(NamedTuple):

@@ -79,4 +79,7 @@ async def refuse(socket: Socket, code: int, reason: str) -> None:
 
 
 async def _allowed(socket: Socket, services: Services, token: str | None) -> bool:
-    return True
+    if await services.security.admits_socket(socket.scope, token):
+        return True
+    await refuse(socket, WS_1008_POLICY_VIOLATION, "This server needs a token, or its name and password, that may do this.")
+    return False

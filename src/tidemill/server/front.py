@@ -1,0 +1,185 @@
+"""What every request passes before the application sees it, and every answer on its way out.
+
+In this order: is the request for us, may the page that sends it do so, who sends it, may that user, is its body of a size to
+read. It is then counted and written to the access log, whatever became of it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import Any, cast
+
+import msgspec
+from litestar.config.cors import CORSConfig
+from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send, WebSocketScope
+
+from tidemill.server.access_log import WRITERS, Answered
+from tidemill.server.addresses import Addresses
+from tidemill.server.bodies import BodyCutOff, checked
+from tidemill.server.security import NotAuthenticated, Refused, User, address_of, role_needed
+from tidemill.server.services import Services
+from tidemill.settings import Settings
+
+Header = tuple[bytes, bytes]
+Headers = dict[str, str]
+
+_READ = frozenset(
+    {b"host", b"origin", b"authorization", b"sec-fetch-site", b"content-length", b"content-type", b"transfer-encoding"}
+)
+_ON_EVERY_ANSWER: list[Header] = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+]
+# What the API answers is no page: a browser that shows it loads nothing because of it.
+_NOTHING_IS_LOADED: Header = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+_NOT_STORED: Header = (b"cache-control", b"no-store")
+_WEBSOCKET_POLICY_VIOLATION = 1008
+
+
+class WrongHost(Refused):
+    """The server is not known by this name. If it should be, put the name into TIDEMILL_SERVER_ALLOWED_HOSTS."""
+
+    status = 400
+
+
+class WrongOrigin(Refused):
+    """A page from elsewhere may change nothing here. If it should, put its origin into TIDEMILL_SERVER_CORS_ORIGINS."""
+
+
+class RoleMissing(Refused):
+    """Your role does not allow this."""
+
+
+def cors_of(settings: Settings) -> CORSConfig | None:
+    """Which web pages from elsewhere may read what we answer; none, unless the settings name them."""
+    return CORSConfig(list(settings.server_cors_origins)) if settings.server_cors_origins else None
+
+
+class Front:
+    """The application with all of that before it."""
+
+    def __init__(self, app: ASGIApp, services: Services) -> None:
+        self._app = app
+        self._services = services
+        self._security = services.security
+        self._addresses = Addresses(services.settings)
+        self._largest_body = services.settings.server_max_body
+        self._write_line = WRITERS[services.settings.server_access_log]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await self._answer(scope, receive, send)
+        else:
+            await self._connect(cast("WebSocketScope", scope), receive, send)
+
+    async def _answer(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
+        began = time.perf_counter()
+        path = scope["path"]
+        outgoing = _Outgoing(send, path.startswith("/api"))
+        state = cast("dict[str, Any]", scope)
+        try:
+            headers = _read(scope["headers"])
+            try:
+                state["user"] = await self._admitted(scope, headers)
+                if "content-length" in headers or "transfer-encoding" in headers:
+                    length, kind = headers.get("content-length"), headers.get("content-type", "")
+                    receive = await checked(receive, length, kind, self._largest_body)
+            except Refused as refusal:
+                await self._refuse(refusal, headers, outgoing)
+                return
+            except BodyCutOff:
+                return
+            await self._app(scope, receive, outgoing.send)
+        finally:
+            user: User | None = state.get("user")
+            self._note(
+                Answered(
+                    scope["method"],
+                    path,
+                    scope["query_string"],
+                    state.get("path_template"),
+                    outgoing.status,
+                    time.perf_counter() - began,
+                    user.name if user else None,
+                    address_of(scope),
+                )
+            )
+
+    async def _connect(self, scope: WebSocketScope, receive: Receive, send: Send) -> None:
+        headers = _read(scope["headers"])
+        try:
+            self._check_addresses("CONNECT", headers)
+            if "authorization" in headers:  # else the first frame says it
+                user = await self._security.user_of_header(headers["authorization"], address_of(scope))
+                cast("dict[str, Any]", scope)["user"] = user
+        except Refused as refusal:
+            await receive()
+            await send({"type": "websocket.close", "code": _WEBSOCKET_POLICY_VIOLATION, "reason": str(refusal)[:120]})
+            return
+        await self._app(scope, receive, send)
+
+    async def _admitted(self, scope: HTTPScope, headers: Headers) -> User | None:
+        """The user of a request; None where nobody asks who it is."""
+        self._check_addresses(scope["method"], headers)
+        role = role_needed(scope["method"], scope["path"])
+        if role is None:
+            return None
+        user = await self._security.user_of_header(headers.get("authorization"), address_of(scope))
+        if not user.may_act_as(role):
+            raise RoleMissing(f"You have the role {user.role.name.lower()}; this needs the role {role.name.lower()}.")
+        return user
+
+    def _check_addresses(self, method: str, headers: Headers) -> None:
+        host = headers.get("host")
+        if not self._addresses.is_own(host):
+            raise WrongHost
+        if not self._addresses.may_change(method, host, headers.get("origin"), headers.get("sec-fetch-site")):
+            raise WrongOrigin
+
+    async def _refuse(self, refusal: Refused, headers: Headers, outgoing: _Outgoing) -> None:
+        more: list[Header] = []
+        if isinstance(refusal, NotAuthenticated):
+            more += [(b"www-authenticate", b'Basic realm="Tidemill", charset="UTF-8"'), (b"www-authenticate", b"Bearer")]
+        origin = headers.get("origin")
+        if origin is not None and self._addresses.is_allowed_origin(origin):
+            more += [(b"access-control-allow-origin", origin.encode("latin-1")), (b"vary", b"Origin")]
+        await outgoing.answer(refusal.status, {"detail": str(refusal), "exception_message": str(refusal)}, more)
+
+    def _note(self, answered: Answered) -> None:
+        self._services.metrics.observe_request(answered.route, answered.method, answered.status, answered.seconds)
+        self._write_line(answered)
+
+
+class _Outgoing:
+    """One answer on its way out: notes its status, and adds the headers that every answer has."""
+
+    __slots__ = ("_is_of_api", "_send", "status")
+
+    def __init__(self, send: Send, is_of_api: bool) -> None:
+        self._send = send
+        self._is_of_api = is_of_api
+        # Of one who has gone before there was an answer, as nginx writes it.
+        self.status = 499
+
+    async def send(self, message: Any) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers: list[Header] = [*message.get("headers", ()), *_ON_EVERY_ANSWER]
+            if self._is_of_api:
+                headers.append(_NOTHING_IS_LOADED)
+                if not any(name.lower() == _NOT_STORED[0] for name, _ in headers):
+                    headers.append(_NOT_STORED)
+            message = {**message, "headers": headers}
+        await self._send(message)
+
+    async def answer(self, status: int, content: dict[str, str], headers: list[Header]) -> None:
+        body = msgspec.json.encode(content)
+        about = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *headers]
+        await self.send({"type": "http.response.start", "status": status, "headers": about})
+        await self.send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def _read(headers: Iterable[Header]) -> Headers:
+    return {name.decode(): value.decode("latin-1") for name, value in headers if name in _READ}

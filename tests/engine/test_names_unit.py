@@ -4,8 +4,9 @@ import re
 
 import pytest
 
-from tidemill.engine.names import check_name, from_template, short_hash, two_words
+from tidemill.engine.names import check_name, from_template, short_hash
 from tidemill.exceptions import InvalidNameError
+from tidemill.names import two_words
 
 
 @pytest.mark.parametrize("name", ["x", "my-flow", "my flow", "Ümläut 🌊", "a.b:c", "{x}", "x" * 10_000, "[1]", "#"])

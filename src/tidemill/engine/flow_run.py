@@ -44,6 +44,7 @@ from tidemill.exceptions import (
 from tidemill.ids import new_id
 from tidemill.interrupts import Stop, Stopped, unwinding_signals
 from tidemill.logs import engine_log, flow_run_log
+from tidemill.names import two_words
 from tidemill.records import FlowRun
 from tidemill.results import keep_error
 from tidemill.states import (
@@ -104,7 +105,7 @@ class FlowExecution:
             log_prints = around.log_prints if around is not None else flow.log_prints_by_default()
         if log_prints:
             capture_prints()
-        name = names.two_words() if flow.flow_run_name is None else flow.name  # the latter until it is known
+        name = two_words() if flow.flow_run_name is None else flow.name  # the latter until it is known
         log = flow_run_log(self.client.recorder, new_id(), name, flow.name)
         context = FlowRunContext(
             flow_name=flow.name,

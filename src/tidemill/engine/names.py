@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import threading
 from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 from tidemill.exceptions import DefinitionError, InvalidNameError
 from tidemill.texts import storable
-
-# Held over a fork: a child forked while another thread imports would wait for that import for ever.
-_importing = threading.Lock()
-os.register_at_fork(before=_importing.acquire, after_in_parent=_importing.release, after_in_child=_importing.release)
 
 _LONGEST_RUN_NAME = 500
 _FORBIDDEN = "/%&><"
@@ -35,14 +29,6 @@ def check_name(name: object, kind: str) -> str:
             f"@{kind}(name=...)."
         )
     return storable(name)
-
-
-def two_words() -> str:
-    """A fresh name such as `adept-capuchin`."""
-    with _importing:
-        from coolname import generate_slug
-
-    return generate_slug(2)
 
 
 @cache

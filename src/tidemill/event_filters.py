@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import Enum
 from functools import partial
 from typing import Annotated, NamedTuple, TypeVar, cast
 
 import msgspec
 
+from tidemill import ids
 from tidemill.filters import Id
 
 T = TypeVar("T")
@@ -35,6 +36,8 @@ class Event(msgspec.Struct, kw_only=True, gc=False):
     def __post_init__(self) -> None:
         if not self.resource.get(RESOURCE_ID):
             raise ValueError(f"The resource of an event has the label {RESOURCE_ID}.")
+        if not ids.is_id(self.id):
+            self.id = ids.from_bytes(ids.to_bytes(self.id))
 
 
 class _Filter(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -47,10 +50,14 @@ class EventOrder(str, Enum):
 
 
 class OccurredFilter(_Filter):
-    """On when it happened; both ends are part of the span."""
+    """On when it happened; both ends are part of the span. A time without a zone is UTC."""
 
     since: datetime | None = None
     until: datetime | None = None
+
+    def __post_init__(self) -> None:
+        self.since = _in_utc(self.since)
+        self.until = _in_utc(self.until)
 
 
 class EventNameFilter(_Filter):
@@ -124,6 +131,10 @@ def matches(filter: EventFilter, event: Event) -> bool:
         and all(_any(partial(_is_resource, each), [event.resource, *event.related]) for each in _all_of(filter.any_resource))
         and (filter.text is None or _says(filter.text.query, event))
     )
+
+
+def _in_utc(when: datetime | None) -> datetime | None:
+    return when.replace(tzinfo=UTC) if when is not None and when.tzinfo is None else when
 
 
 def _in_time(filter: OccurredFilter | None, occurred: datetime) -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -12,12 +13,17 @@ from typing import Any
 import httpx2
 import pytest
 import uvicorn
+from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Subprotocol
 
+from tidemill import orchestration
 from tidemill.ids import new_id
+from tidemill.records import NewFlowRun
 from tidemill.server.access import StoreAccess
 from tidemill.server.app import create_app
 from tidemill.server.services import Services
 from tidemill.settings import Settings, load
+from tidemill.states import Pending
 from tidemill.store import Store, open_store
 
 Serve = Callable[..., "Served"]
@@ -84,6 +90,29 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
 def served(serve: Serve) -> Served:
     """A server with the settings that it has by default."""
     return serve()
+
+
+@pytest.fixture
+def flow_run(served: Served) -> str:
+    """A flow run in that server's database, which is Pending."""
+    run = NewFlowRun(id=new_id(), name="brisk-otter", flow_name="my-flow", tags=["blue"])
+    orchestration.create_flow_run(served.store, run, [Pending()], None)
+    return run.id
+
+
+@pytest.fixture
+def speaking() -> Callable[..., contextlib.AbstractContextManager[ClientConnection]]:
+    """A websocket of a client of the field that has said who it is: to `path` of a server."""
+
+    @contextlib.contextmanager
+    def connected(served: Served, path: str, token: str | None = None) -> Iterator[ClientConnection]:
+        with connect(f"{served.url.replace('http', 'ws')}/api/{path}", subprotocols=[Subprotocol("prefect")]) as client:
+            client.send(json.dumps({"type": "auth", "token": token}))
+            assert json.loads(client.recv(timeout=30)) == {"type": "auth_success"}
+            assert client.subprotocol == "prefect"
+            yield client
+
+    return connected
 
 
 _TYPES = {

@@ -1,6 +1,5 @@
 """`/events/in`: what clients tell through their websockets is in the store soon, whoever tells it and however badly."""
 
-import contextlib
 import json
 import threading
 
@@ -14,23 +13,6 @@ from tidemill.ids import new_id
 from tidemill.records import NewFlowRun
 from tidemill.states import Pending, StateType
 from tidemill.store import reading
-
-
-@pytest.fixture
-def flow_run(served):
-    run = NewFlowRun(id=new_id(), name="brisk-otter", flow_name="my-flow")
-    orchestration.create_flow_run(served.store, run, [Pending()], None)
-    return run.id
-
-
-@contextlib.contextmanager
-def speaking(served, path="events/in", token=None):
-    """A client of the field that has said who it is."""
-    with connect(f"{served.url.replace('http', 'ws')}/api/{path}", subprotocols=["prefect"]) as socket:
-        socket.send(json.dumps({"type": "auth", "token": token}))
-        assert json.loads(socket.recv(timeout=30)) == {"type": "auth_success"}
-        assert socket.subprotocol == "prefect"
-        yield socket
 
 
 def tell(socket, frames):
@@ -47,8 +29,8 @@ def kept_events(served):
     return served.store.database.fetch("SELECT name, resource_id, document FROM event ORDER BY seq")
 
 
-def test_task_runs_come_of_what_is_told(served, flow_run, story, wait_until):
-    with speaking(served) as socket:
+def test_task_runs_come_of_what_is_told(served, flow_run, story, wait_until, speaking):
+    with speaking(served, "events/in") as socket:
         tell(socket, story("Pending", "Running", "AwaitingRetry", "Retrying", "Completed", flow_run_id=flow_run, retries=1))
     wait_until(lambda: task_runs(served, flow_run))
     [run] = task_runs(served, flow_run)
@@ -58,8 +40,8 @@ def test_task_runs_come_of_what_is_told(served, flow_run, story, wait_until):
     assert [state.name for state in states] == ["Pending", "Running", "AwaitingRetry", "Retrying", "Completed"]
 
 
-def test_it_is_written_while_the_connection_is_open(served, flow_run, story, wait_until):
-    with speaking(served) as socket:
+def test_it_is_written_while_the_connection_is_open(served, flow_run, story, wait_until, speaking):
+    with speaking(served, "events/in") as socket:
         pending, running = story("Pending", "Running", flow_run_id=flow_run)
         tell(socket, [pending])
         wait_until(lambda: [run.state_name for run in task_runs(served, flow_run)] == ["Pending"])
@@ -67,9 +49,9 @@ def test_it_is_written_while_the_connection_is_open(served, flow_run, story, wai
         wait_until(lambda: [run.state_name for run in task_runs(served, flow_run)] == ["Running"])
 
 
-def test_many_clients_tell_of_many_runs(served, flow_run, story, wait_until):
+def test_many_clients_tell_of_many_runs(served, flow_run, story, wait_until, speaking):
     def client():
-        with speaking(served) as socket:
+        with speaking(served, "events/in") as socket:
             for _ in range(100):
                 tell(socket, story("Pending", "Running", "Completed", flow_run_id=flow_run))
 
@@ -83,36 +65,36 @@ def test_many_clients_tell_of_many_runs(served, flow_run, story, wait_until):
     assert fetch("SELECT count(*) FROM change")[0][0] < 400
 
 
-def test_what_cannot_be_read_ends_nothing(served, flow_run, story, wait_until, caplog):
+def test_what_cannot_be_read_ends_nothing(served, flow_run, story, wait_until, caplog, speaking):
     good = story("Pending", "Running", "Completed", flow_run_id=flow_run)
     bad = story("Running", flow_run_id=flow_run)
     bad[0]["payload"] = {}
-    with speaking(served) as socket:
+    with speaking(served, "events/in") as socket:
         tell(socket, ["nonsense", "{}", *good[:2], *bad, good[2]])
     wait_until(lambda: [run.state_name for run in task_runs(served, flow_run)] == ["Completed"])
     wait_until(lambda: "3 events of a client could not be read" in caplog.text)
     assert caplog.text.count("cannot be read, and is left out") == 1
 
 
-def test_runs_of_a_flow_run_that_is_gone_are_left_out(served, flow_run, story, wait_until):
-    with speaking(served) as socket:
+def test_runs_of_a_flow_run_that_is_gone_are_left_out(served, flow_run, story, wait_until, speaking):
+    with speaking(served, "events/in") as socket:
         tell(socket, story("Pending", "Running"))
         tell(socket, story("Pending", flow_run_id=flow_run))
     wait_until(lambda: task_runs(served, flow_run))
     assert served.store.database.fetch("SELECT count(*) FROM task_run") == [(1,)]
 
 
-def test_a_run_that_cannot_be_kept_does_not_take_others_with_it(served, flow_run, story, wait_until, caplog):
+def test_a_run_that_cannot_be_kept_does_not_take_others_with_it(served, flow_run, story, wait_until, caplog, speaking):
     """Two task runs cannot be the same call of one flow run."""
     first, second, third = (story("Pending", flow_run_id=flow_run) for _ in range(3))
     second[0]["payload"]["task_run"]["dynamic_key"] = first[0]["payload"]["task_run"]["dynamic_key"]
-    with speaking(served) as socket:
+    with speaking(served, "events/in") as socket:
         tell(socket, first + second + third)
     wait_until(lambda: "cannot be kept" in caplog.text)
     wait_until(lambda: len(task_runs(served, flow_run)) == 2)
 
 
-def test_other_events_are_kept_once(served, wait_until):
+def test_other_events_are_kept_once(served, wait_until, speaking):
     event = {
         "id": new_id(),
         "occurred": "2026-11-22T07:28:28.399707Z",
@@ -121,9 +103,9 @@ def test_other_events_are_kept_once(served, wait_until):
         "related": [{"prefect.resource.id": "shop.customer.2", "prefect.resource.role": "customer"}],
         "payload": {"items": [1, 2]},
     }
-    with speaking(served) as socket:
+    with speaking(served, "events/in") as socket:
         tell(socket, [event, event])
-    with speaking(served) as socket:
+    with speaking(served, "events/in") as socket:
         tell(socket, [event, {**event, "id": new_id(), "event": "shop.order.paid"}])
     wait_until(lambda: len(kept_events(served)) == 2)
     [(name, resource, document), (second, *_)] = kept_events(served)
@@ -134,11 +116,11 @@ def test_other_events_are_kept_once(served, wait_until):
     assert kept["received"]
 
 
-def test_nothing_that_was_told_is_lost_when_the_server_stops(serve, story, wait_until):
+def test_nothing_that_was_told_is_lost_when_the_server_stops(serve, story, wait_until, speaking):
     served = serve()
     run = NewFlowRun(id=new_id(), name="brisk-otter", flow_name="my-flow")
     orchestration.create_flow_run(served.store, run, [Pending()], None)
-    with speaking(served) as socket:
+    with speaking(served, "events/in") as socket:
         tell(socket, story("Pending", "Running", "Completed", flow_run_id=run.id) * 100)
         socket.ping().wait(30)  # the server has read everything up to here
         served.stop()

@@ -13,10 +13,10 @@ from tidemill.server.access import StoreAccess
 from tidemill.server.errors import EXCEPTION_HANDLERS
 from tidemill.server.routes import artifacts, flow_run_inputs, root, saved_searches, variables
 from tidemill.server.services import Services
-from tidemill.server.sockets import events_in
+from tidemill.server.sockets import events_in, events_out, logs_out
 from tidemill.version import __version__
 
-_ROUTES = (root, events_in, variables, artifacts, saved_searches, flow_run_inputs)
+_ROUTES = (root, events_in, events_out, logs_out, variables, artifacts, saved_searches, flow_run_inputs)
 
 
 def create_app(services: Services) -> Litestar:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from tidemill import clock
@@ -34,10 +34,15 @@ class Told(NamedTuple):
 
 
 class Intake:
-    """Takes what clients tell, and writes it within about 50 ms, many frames at a time."""
+    """Takes what clients tell, and writes it within about 50 ms, many frames at a time.
 
-    def __init__(self, access: StoreAccess) -> None:
+    Args:
+        arrived: is called when events other than the states of task runs have been written.
+    """
+
+    def __init__(self, access: StoreAccess, arrived: Callable[[], None]) -> None:
         self._access = access
+        self._arrived = arrived
         self._waiting: list[Told] = []
         self._writing: asyncio.Task[None] | None = None
         self._enough = asyncio.Event()
@@ -105,6 +110,8 @@ class Intake:
                 await self._write_apart(batch, error)
                 return
             else:
+                if any(told.observation is None for told in batch):
+                    self._arrived()
                 for told in lost:
                     _log.debug("Task run %s is of flow run %s, which is not there.", told.id, told.flow_run_id)
                 return

@@ -10,6 +10,7 @@ ALTER TABLE task_run ADD COLUMN labels TEXT CHECK (labels IS NULL OR json_type(l
 CREATE INDEX flow_run_by_start ON flow_run (coalesce(start_time, expected_start_time), id);
 CREATE INDEX flow_run_by_expected_start ON flow_run (expected_start_time, id);
 CREATE INDEX flow_run_by_end ON flow_run (end_time, id);
+CREATE INDEX flow_run_state_by_time ON flow_run_state (timestamp);
 
 -- One row for each transaction that changed runs or logged: who reads "after this row" misses nothing, and sees nothing
 -- twice. The runs themselves are read where they are, as they are by then. The newest row is never removed, so that no number

@@ -2,11 +2,13 @@
 
 import contextlib
 import importlib.util
+import io
 import json
 import os
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -72,8 +74,23 @@ class Process(subprocess.Popen[str]):
         return self.said.read_text(encoding="utf-8", errors="backslashreplace")
 
     def end(self, text: str | None = None) -> str:
-        """Gives it its input, waits for its end, and returns what it wrote to stdout."""
-        return self.communicate(text, timeout=PATIENCE)[0]
+        """Gives it its input, waits for its end, and returns what it wrote to stdout since that was last read."""
+        # Not `communicate`: it does not see what was read ahead with the last line.
+        said: list[str] = []
+        stdout = self.stdout or io.StringIO()
+        reader = threading.Thread(target=lambda: said.append(stdout.read()), daemon=True)
+        reader.start()
+        if self.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):  # it has ended already
+                if text:
+                    self.stdin.write(text)
+                self.stdin.close()
+        reader.join(PATIENCE)
+        if reader.is_alive():
+            self.stdout = None  # closing it would wait for the reader
+            pytest.fail(f"It, or what it started, has not closed stdout after {PATIENCE} seconds. It told:\n{self.told}")
+        self.wait(PATIENCE)
+        return said[0]
 
 
 class StartScript(Protocol):
@@ -268,3 +285,17 @@ def wait_until() -> Callable[..., None]:
             time.sleep(0.01)
 
     return wait
+
+
+@pytest.fixture(scope="session")
+def lives() -> Callable[[int], bool]:
+    """Whether a process exists and is not dead yet. Who waits for its number to vanish waits for who is to reap it."""
+
+    def look(pid: int) -> bool:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except (FileNotFoundError, ProcessLookupError):
+            return False
+        return state not in "ZX"
+
+    return look

@@ -139,7 +139,7 @@ asyncio.run(endless())
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM], ids=lambda signum: signum.name)
 @pytest.mark.parametrize("source", SCRIPTS.values(), ids=SCRIPTS.keys())
-def test_a_signal_that_strikes_anywhere(start_script, cli, pytestconfig, source, signum):
+def test_a_signal_that_strikes_anywhere(start_script, cli, recorded, pytestconfig, source, signum):
     for _ in range(pytestconfig.getoption("rounds")):
         process = start_script(source)
         wanted = random.randrange(1, 500)
@@ -149,9 +149,9 @@ def test_a_signal_that_strikes_anywhere(start_script, cli, pytestconfig, source,
         assert process.returncode in {-signum, 128 + signum}, process.told[-3000:]
         assert printed[-1] == "hook\n"
 
-        (run,) = cli("flow-run", "ls", "--json", "--limit", "1")
+        run = recorded.flow_runs()[0]
         assert run["state_type"] == "CRASHED", run["state"]
-        runs = cli("task-run", "ls", "--flow-run", run["id"], "--json", "--limit", "0")
+        runs = recorded.task_runs(run, limit=5000)
         assert {each["state_type"] for each in runs} <= {"COMPLETED", "CRASHED"}
         finished = sum(each["state_type"] == "COMPLETED" for each in runs)
         assert finished >= len([line for line in printed if line.strip().isdigit()])

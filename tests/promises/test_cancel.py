@@ -1,7 +1,5 @@
 """Promise 8. Cancelling from another process stops the code, and what was finished stays finished."""
 
-import os
-
 import pytest
 
 SCRIPT = """
@@ -215,7 +213,7 @@ def test_only_the_flow_that_is_meant_is_cancelled(start_saying, cli, recorded):
     assert {run["name"]: run["state_type"] for run in recorded.flow_runs()} == {"run-a": "CANCELLED", "run-b": "COMPLETED"}
 
 
-def test_a_call_that_nothing_interrupts_is_stopped_in_a_process_of_its_own(start_saying, cli, recorded, wait_until):
+def test_a_call_that_nothing_interrupts_is_stopped_in_a_process_of_its_own(start_saying, cli, recorded, wait_until, lives):
     process = start_saying(
         """
         import re
@@ -240,5 +238,5 @@ def test_a_call_that_nothing_interrupts_is_stopped_in_a_process_of_its_own(start
     child = int(process.stdout.readline())
     cli("flow-run", "cancel", recorded.flow_run()["name"])
     assert process.end() == "cancelled\n"
-    wait_until(lambda: not os.path.exists(f"/proc/{child}"))
+    wait_until(lambda: not lives(child))
     assert {run["state_type"] for run in recorded.task_runs() + recorded.flow_runs()} == {"CANCELLED"}

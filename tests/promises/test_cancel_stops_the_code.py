@@ -3,7 +3,6 @@
 `tidemill flow-run cancel` waits by itself until the run has ended, and fails when it does not.
 """
 
-import os
 import signal
 
 import pytest
@@ -109,12 +108,8 @@ PLACES = {
 }
 
 
-def gone(pid):
-    return not os.path.exists(f"/proc/{pid}")
-
-
 @pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
-def test_c_code_that_nothing_interrupts_is_ended_with_its_process(start_saying, cli, recorded, wait_until, place):
+def test_c_code_that_nothing_interrupts_is_ended_with_its_process(start_saying, cli, recorded, wait_until, lives, place):
     process = start_saying(HELD + place)
     word, child = process.stdout.readline().split() or (process.told, 0)
     assert word == "ready", process.told
@@ -123,7 +118,7 @@ def test_c_code_that_nothing_interrupts_is_ended_with_its_process(start_saying, 
     assert "hook nightly Cancelled" in lines
     assert process.returncode == 1
     assert "CancelledRun" in process.told
-    wait_until(lambda: gone(child))
+    wait_until(lambda: not lives(int(child)))
     states = {run["state_type"] for run in recorded.task_runs() + recorded.flow_runs()}
     assert states == {"CANCELLED"}, [(run["name"], run["state"]) for run in recorded.task_runs()]
 

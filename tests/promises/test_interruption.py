@@ -72,7 +72,7 @@ def script(colour, where):
 @pytest.mark.parametrize("where", WHERE)
 @pytest.mark.parametrize("signum", SIGNALS, ids=lambda signum: signum.name)
 @pytest.mark.parametrize("colour", ["plain", "async"])
-def test_a_signal_ends_the_run(start_script, cli, colour, signum, where):
+def test_a_signal_ends_the_run(start_script, recorded, colour, signum, where):
     process = start_script(script(colour, where))
     assert process.stdout.readline() == "ready\n", process.told
     process.send_signal(signum)
@@ -81,7 +81,7 @@ def test_a_signal_ends_the_run(start_script, cli, colour, signum, where):
     assert process.returncode in codes, process.told
     assert "never reached" not in out
 
-    runs = cli("flow-run", "ls", "--json")
+    runs = recorded.flow_runs()
     assert len(runs) == (2 if where == "in a subflow" else 1)
     assert out.splitlines() == ["hook CRASHED"] * len(runs)
     for run in runs:
@@ -89,11 +89,11 @@ def test_a_signal_ends_the_run(start_script, cli, colour, signum, where):
         assert run["end_time"] is not None
     (outermost,) = (run for run in runs if run["parent_task_run_id"] is None)
     assert reason in outermost["state"]["message"].lower()
-    for task_run in cli("task-run", "ls", "--json"):
+    for task_run in recorded.task_runs():
         assert task_run["state_type"] == "CRASHED", task_run["state"]
 
 
-def test_a_second_ctrl_c_is_obeyed_too(start_script, cli):
+def test_a_second_ctrl_c_is_obeyed_too(start_script, recorded):
     process = start_script(
         """
         import time
@@ -117,11 +117,10 @@ def test_a_second_ctrl_c_is_obeyed_too(start_script, cli):
     process.send_signal(signal.SIGINT)
     process.end()
     assert process.returncode in {-2, 130}
-    (run,) = cli("flow-run", "ls", "--json")
-    assert run["state_type"] == "CRASHED"
+    assert recorded.flow_run()["state_type"] == "CRASHED"
 
 
-def test_code_that_catches_the_interrupt_may_go_on(start_script, cli):
+def test_code_that_catches_the_interrupt_may_go_on(start_script, recorded):
     process = start_script(
         """
         import time
@@ -146,13 +145,11 @@ def test_code_that_catches_the_interrupt_may_go_on(start_script, cli):
     process.send_signal(signal.SIGINT)
     out = process.end()
     assert (process.returncode, out) == (0, "went on\n"), process.told
-    (run,) = cli("flow-run", "ls", "--json")
-    assert run["state_type"] == "COMPLETED"
-    (task_run,) = cli("task-run", "ls", "--json")
-    assert task_run["state_type"] == "CRASHED"
+    assert recorded.flow_run()["state_type"] == "COMPLETED"
+    assert recorded.task_run()["state_type"] == "CRASHED"
 
 
-def test_a_handler_of_the_users_own_is_kept(start_script, cli):
+def test_a_handler_of_the_users_own_is_kept(start_script, recorded):
     process = start_script(
         """
         import signal, threading
@@ -175,8 +172,7 @@ def test_a_handler_of_the_users_own_is_kept(start_script, cli):
     process.send_signal(signal.SIGTERM)
     out = process.end()
     assert (process.returncode, out) == (0, "asked\n"), process.told
-    (run,) = cli("flow-run", "ls", "--json")
-    assert run["state_type"] == "COMPLETED"
+    assert recorded.flow_run()["state_type"] == "COMPLETED"
 
 
 def test_after_a_run_signals_do_what_they_did_before(run_script):
@@ -204,7 +200,7 @@ def test_after_a_run_signals_do_what_they_did_before(run_script):
 
 
 @pytest.mark.parametrize("colour", ["plain", "async"])
-def test_sys_exit_is_a_crash_and_keeps_its_code(run_script, cli, colour):
+def test_sys_exit_is_a_crash_and_keeps_its_code(run_script, recorded, colour):
     source = """
     import asyncio, sys
     from tidemill import flow
@@ -219,12 +215,12 @@ def test_sys_exit_is_a_crash_and_keeps_its_code(run_script, cli, colour):
     done = run_script(source.format(**words))
     assert done.returncode == 7, done.stderr
     assert done.stdout.startswith("hook ")
-    (run,) = cli("flow-run", "ls", "--json")
+    run = recorded.flow_run()
     assert run["state_type"] == "CRASHED"
     assert "exit" in run["state"]["message"]
 
 
-def test_a_signal_while_another_thread_runs_a_flow(start_script, cli):
+def test_a_signal_while_another_thread_runs_a_flow(start_script, recorded):
     process = start_script(
         """
         import threading, time

@@ -70,12 +70,15 @@ def test_a_run_that_is_killed_while_it_is_resumed(killed, edit, command, recorde
     assert names == ["Pending", "Running", "Crashed", "Resuming", "Crashed", "Resuming", "Completed"]
 
 
-def test_several_commands_at_once_of_which_one_wins(killed, edit, recorded, start_saying):
+def test_several_commands_at_once_of_which_one_wins(killed, edit, recorded, start_saying, wait_until, tmp_path):
     killed(STEPS, "4")
-    edit("die()", "time.sleep(2)")
+    go = tmp_path / "go"
+    edit("die()", f"while not os.path.exists({str(go)!r}): time.sleep(0.01)")
     resume = "import tidemill.cli\nsys.argv[1:] = ['flow-run', 'resume', NAME]\nsys.exit(tidemill.cli.main())"
     resume = resume.replace("NAME", repr(recorded.flow_run()["name"]))
     processes = [start_saying(resume) for _ in range(4)]
+    wait_until(lambda: sum(process.poll() is not None for process in processes) == 3)
+    go.touch()
     said = [process.end() for process in processes]
     assert sorted(process.returncode for process in processes) == [0, 1, 1, 1]
     assert sorted(said) == ["", "", "", "> step 2\n> step 3\n"]

@@ -35,10 +35,10 @@ except TimeoutError as error:
 
 @pytest.mark.parametrize("decorator", ["flow", "task"])
 @pytest.mark.parametrize("part", PARTS.values(), ids=PARTS.keys())
-def test_what_blocks_on_the_main_thread_is_interrupted(run_script, cli, decorator, part):
+def test_what_blocks_on_the_main_thread_is_interrupted(run_script, recorded, decorator, part):
     done = run_script(SCRIPT.format(decorator=decorator, part=part), timeout=60)
     assert (done.returncode, done.stdout) == (0, f"{decorator.capitalize()}RunTimeoutError\n"), done.stderr
-    (run,) = cli(f"{decorator}-run", "ls", "--json")
+    run = recorded.flow_run() if decorator == "flow" else recorded.task_run()
     assert (run["state_type"], run["state_name"]) == ("FAILED", "TimedOut")
     assert "0.3 second" in run["state"]["message"]
 
@@ -79,7 +79,7 @@ def test_a_busy_loop_on_another_thread_is_interrupted(decorator):
     assert (state.name, state.is_failed()) == ("TimedOut", True)
 
 
-def test_what_cannot_be_interrupted_on_another_thread_is_told_as_it_was(run_script, cli):
+def test_what_cannot_be_interrupted_on_another_thread_is_told_as_it_was(run_script, recorded):
     done = run_script(
         """
         import threading, time
@@ -96,7 +96,7 @@ def test_what_cannot_be_interrupted_on_another_thread_is_told_as_it_was(run_scri
         """
     )
     assert done.stdout == "TimedOut\n", done.stderr
-    (run,) = cli("task-run", "ls", "--json")
+    run = recorded.task_run()
     assert (run["state_type"], run["state_name"]) == ("FAILED", "TimedOut")
 
 
@@ -125,7 +125,7 @@ def test_the_inner_limit_stops_the_task_and_the_flow_goes_on():
     assert parent() == ("TimedOut", "went on")
 
 
-def test_the_outer_limit_stops_the_flow_inside_the_task(run_script, cli):
+def test_the_outer_limit_stops_the_flow_inside_the_task(run_script, recorded):
     done = run_script(
         """
         import time
@@ -147,9 +147,8 @@ def test_the_outer_limit_stops_the_flow_inside_the_task(run_script, cli):
         timeout=60,
     )
     assert done.stdout == "FlowRunTimeoutError\n", done.stderr
-    (run,) = cli("flow-run", "ls", "--json")
-    assert run["state_name"] == "TimedOut"
-    (task_run,) = cli("task-run", "ls", "--json")
+    assert recorded.flow_run()["state_name"] == "TimedOut"
+    task_run = recorded.task_run()
     assert task_run["end_time"] is not None
     assert task_run["state_name"] != "Completed"
 

@@ -8,7 +8,6 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -42,19 +41,16 @@ class On:
     to this object: `call` and `pause` are functions that stand for themselves.
     """
 
-    def __init__(self, runner: str, flow_is_async: bool, task_is_async: bool) -> None:
-        self.runner_name = runner
-        self.in_this_process = runner in IN_THIS_PROCESS
+    def __init__(self, kind: str, runner: TaskRunner, flow_is_async: bool, task_is_async: bool) -> None:
+        self.new_runner = RUNNERS[kind]
+        self.overlaps = runner.overlaps  # whether several tasks run at once
+        self.in_this_process = kind in IN_THIS_PROCESS
+        self._runner = runner
         self.flow_is_async = flow_is_async
         self.task_is_async = task_is_async
         self.call = _call_in(task_is_async)
         self.pause = _pause_in(task_is_async)  # in a task's body
         self.pause_flow = _pause_in(flow_is_async)
-
-    @property
-    def overlaps(self) -> bool:
-        """Whether several tasks run at once."""
-        return RUNNERS[self.runner_name]().overlaps
 
     def task(self, body: Callable[..., Any] | None = None, **options: Any) -> Any:
         """`@task`, in the tasks' colour."""
@@ -66,7 +62,7 @@ class On:
         """`@flow` on the runner, in the flows' colour."""
         if body is None:
             return lambda body: self.flow(body, **options)
-        options.setdefault("task_runner", RUNNERS[self.runner_name]())
+        options.setdefault("task_runner", self._runner)
         return tidemill.flow(**options)(painted(body, self.flow_is_async))
 
     async def value(self, future: Any) -> Any:
@@ -135,10 +131,21 @@ def _every_kind() -> Iterator[Any]:
         yield pytest.param((runner, of_flow, of_task), id=f"{runner}, {of_flow} flow, {of_task} task", marks=marks)
 
 
+@pytest.fixture(scope="module")
+def with_cluster() -> Iterator[TaskRunner]:
+    """A Dask runner whose cluster goes on from test to test, as it does from flow run to flow run while one is under way."""
+    runner = RUNNERS["dask"]()
+    holder = runner.fresh()
+    holder.start(lambda _: None)
+    yield runner
+    holder.close()
+
+
 @pytest.fixture(params=_every_kind())
 def on(request: pytest.FixtureRequest) -> On:
-    runner, flow_colour, task_colour = request.param
-    return On(runner, COLOURS[flow_colour], COLOURS[task_colour])
+    kind, flow_colour, task_colour = request.param
+    runner = request.getfixturevalue("with_cluster") if kind == "dask" else RUNNERS[kind]()
+    return On(kind, runner, COLOURS[flow_colour], COLOURS[task_colour])
 
 
 @pytest.fixture
@@ -185,20 +192,6 @@ def call() -> Callable[..., Any]:
         return json.loads(child.call(dump_by_value((executed, argument))))
 
     return in_child
-
-
-@pytest.fixture(scope="session")
-def lives() -> Callable[[int], bool]:
-    """Whether a process exists and is not dead yet."""
-
-    def look(pid: int) -> bool:
-        try:
-            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        except (FileNotFoundError, ProcessLookupError):
-            return False
-        return state not in "ZX"
-
-    return look
 
 
 class Gauge:

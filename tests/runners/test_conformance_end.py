@@ -145,7 +145,7 @@ def test_when_the_flow_fails_what_has_not_started_is_cancelled(on, recorded, tmp
     async def after(x):
         return x
 
-    @on.flow
+    @on.flow(task_runner=on.new_runner())
     async def parent():
         first = slow.submit()
         after.submit(after.submit(first))
@@ -189,7 +189,7 @@ def test_one_runner_object_serves_many_flow_runs(on, recorded):
     async def step(x):
         return x
 
-    @on.flow
+    @on.flow(task_runner=on.new_runner())
     async def parent(x):
         return await on.value(step.submit(x))
 

@@ -90,21 +90,20 @@ SIGNALLED = {
 
 @pytest.mark.parametrize("how", SIGNALLED)
 @pytest.mark.parametrize(("signum", "codes"), [(signal.SIGINT, {-2, 130}), (signal.SIGTERM, {-15, 143})], ids=["INT", "TERM"])
-def test_a_signal_while_submitted_tasks_run(start_script, cli, signum, codes, how):
+def test_a_signal_while_submitted_tasks_run(start_script, recorded, signum, codes, how):
     process = start_script(SIGNALLED[how])
     assert process.stdout.readline() == "ready\n", process.told
     process.send_signal(signum)
     out = process.end()
     assert process.returncode in codes, process.told
     assert out.splitlines() == ["hook run CRASHED"]
-    (run,) = cli("flow-run", "ls", "--json")
-    assert run["state_type"] == "CRASHED"
-    tasks = cli("task-run", "ls", "--json")
+    assert recorded.flow_run()["state_type"] == "CRASHED"
+    tasks = recorded.task_runs()
     assert len(tasks) == 5
     assert {task["state_type"] for task in tasks} <= {"CANCELLED", "CRASHED"}, [task["state"] for task in tasks]
 
 
-def test_a_signal_ends_a_process_whose_tasks_are_stuck_where_python_cannot_interrupt(start_script, cli):
+def test_a_signal_ends_a_process_whose_tasks_are_stuck_where_python_cannot_interrupt(start_script, recorded):
     process = start_script(
         """
         import threading, time
@@ -126,11 +125,11 @@ def test_a_signal_ends_a_process_whose_tasks_are_stuck_where_python_cannot_inter
     process.send_signal(signal.SIGTERM)
     process.end()
     assert process.returncode in {-15, 143}, process.told
-    assert [run["state_type"] for run in cli("flow-run", "ls", "--json")] == ["CRASHED"]
-    assert [run["state_type"] for run in cli("task-run", "ls", "--json")] == ["CANCELLED"]
+    assert recorded.flow_run()["state_type"] == "CRASHED"
+    assert [run["state_type"] for run in recorded.task_runs()] == ["CANCELLED"]
 
 
-def test_tasks_submitted_outside_a_flow_are_finished_before_the_interpreter_ends(run_script, cli):
+def test_tasks_submitted_outside_a_flow_are_finished_before_the_interpreter_ends(run_script, recorded):
     done = run_script(
         """
         import time
@@ -148,10 +147,10 @@ def test_tasks_submitted_outside_a_flow_are_finished_before_the_interpreter_ends
     )
     assert (done.returncode, done.stdout) == (0, "step 1\nstep 1\n"), done.stderr
     assert "Traceback" not in done.stderr
-    assert {run["state_type"] for run in cli("task-run", "ls", "--json")} == {"COMPLETED"}
+    assert {run["state_type"] for run in recorded.task_runs()} == {"COMPLETED"}
 
 
-def test_sys_exit_in_the_flow_while_tasks_run(run_script, cli):
+def test_sys_exit_in_the_flow_while_tasks_run(run_script, recorded):
     done = run_script(
         """
         import sys, time
@@ -172,11 +171,11 @@ def test_sys_exit_in_the_flow_while_tasks_run(run_script, cli):
         """
     )
     assert done.returncode == 7, done.stderr
-    assert [run["state_type"] for run in cli("flow-run", "ls", "--json")] == ["CRASHED"]
-    assert {run["state_type"] for run in cli("task-run", "ls", "--json")} == {"CANCELLED"}
+    assert recorded.flow_run()["state_type"] == "CRASHED"
+    assert {run["state_type"] for run in recorded.task_runs()} == {"CANCELLED"}
 
 
-def test_a_flow_in_a_daemon_thread_when_the_interpreter_ends(start_script, cli):
+def test_a_flow_in_a_daemon_thread_when_the_interpreter_ends(start_script, recorded):
     process = start_script(
         """
         import threading, time
@@ -201,11 +200,11 @@ def test_a_flow_in_a_daemon_thread_when_the_interpreter_ends(start_script, cli):
     process.end()
     assert process.returncode == 0, process.told
     assert "Fatal" not in process.told
-    assert [run["state_type"] for run in cli("flow-run", "ls", "--json")] == ["CRASHED"]
+    assert recorded.flow_run()["state_type"] == "CRASHED"
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_a_forked_child_submits_too(run_script, cli):
+def test_a_forked_child_submits_too(run_script, recorded):
     done = run_script(
         """
         import os, sys
@@ -229,13 +228,13 @@ def test_a_forked_child_submits_too(run_script, cli):
         """
     )
     assert done.stdout.splitlines() == ["child [0, 1, 2, 3, 4]", "parent ([0, 1, 2, 3, 4], [0, 1, 2], 0)"], done.stderr
-    runs = cli("task-run", "ls", "--json")
+    runs = recorded.task_runs()
     assert len(runs) == 13
     assert {run["state_type"] for run in runs} == {"COMPLETED"}
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_a_fork_while_tasks_are_outstanding_leaves_them_to_the_parent(run_script, cli):
+def test_a_fork_while_tasks_are_outstanding_leaves_them_to_the_parent(run_script, recorded):
     done = run_script(
         """
         import os, threading
@@ -267,7 +266,7 @@ def test_a_fork_while_tasks_are_outstanding_leaves_them_to_the_parent(run_script
         """
     )
     assert done.stdout.splitlines() == ["child 1", "parent waited"], done.stderr
-    assert [run["state_type"] for run in cli("task-run", "ls", "--json")] == ["COMPLETED"] * 2
+    assert [run["state_type"] for run in recorded.task_runs()] == ["COMPLETED"] * 2
 
 
 FULL = """

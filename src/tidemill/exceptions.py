@@ -33,7 +33,9 @@ TidemillError
     ├── StoreReadOnly
     ├── StoreCorrupt
     ├── StoreTooNew
-    └── StoreUnreachable
+    ├── StoreBusy
+    ├── StoreUnreachable
+    └── ServerRefused             the server does not take what this process sends
 TerminationSignal                 SIGTERM arrived                              (a SystemExit, so it unwinds)
 ```
 
@@ -198,8 +200,16 @@ class StoreTooNew(StoreError):
     """The database was written by a newer Tidemill."""
 
 
+class StoreBusy(StoreError):
+    """The database has too much to do, or others hold what is needed."""
+
+
 class StoreUnreachable(StoreError):
     """The database cannot be opened."""
+
+
+class ServerRefused(StoreError):
+    """The server at TIDEMILL_API_URL does not take what this process sends."""
 
 
 class TerminationSignal(SystemExit):

@@ -51,8 +51,9 @@ def line(flow_run_id: str | None, message: str, task_run_id: str | None = None) 
 class Desk:
     """A store, and a process that works on flow runs under a lease."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, address: str) -> None:
         self.store = store
+        self.address = address
         self.fetch = store.database.fetch
         self.lease = make_lease()
         self.entry = make_entry
@@ -84,6 +85,14 @@ class Desk:
     def count(self, table: str) -> int:
         return self.fetch(f"SELECT count(*) FROM {table}")[0][0]
 
+    def plan(self, sql: str, *bindings: Any) -> str:
+        """How the database would find the rows if there were many."""
+        if self.store.database.kind == "sqlite":
+            return str(self.fetch(f"EXPLAIN QUERY PLAN {sql}", bindings))
+        with self.store.transaction() as execute:
+            execute("SET LOCAL enable_seqscan = off", ())
+            return str(execute(f"EXPLAIN {sql}", bindings).fetchall())
+
     def execute(self, sql: str, *bindings: Any) -> None:
         with self.store.transaction() as execute:
             execute(sql, bindings)
@@ -105,13 +114,21 @@ def database(path: Path) -> Iterator[SqliteDatabase]:
 OpenStore = Callable[[], Store]
 
 
-@pytest.fixture(params=["sqlite"])
-def open_same_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OpenStore]:
+@pytest.fixture(params=["sqlite", "postgres"])
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where the test's database is: a file that is not there yet, or a URL of tables that are not."""
+    if request.param == "postgres":
+        return request.getfixturevalue("postgres_url")
+    return str(tmp_path / "store" / "sqlite.db")
+
+
+@pytest.fixture
+def open_same_store(address: str) -> Iterator[OpenStore]:
     """Opens the test's database, each time by a connection of its own, as another process would."""
     opened: list[Store] = []
 
     def open_it() -> Store:
-        opened.append(open_store(str(tmp_path / "store" / f"{request.param}.db"), durability="process"))
+        opened.append(open_store(address, durability="process"))
         return opened[-1]
 
     yield open_it
@@ -120,6 +137,5 @@ def open_same_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[
 
 
 @pytest.fixture
-def desk(open_same_store: OpenStore) -> Desk:
-
-    return Desk(open_same_store())
+def desk(open_same_store: OpenStore, address: str) -> Desk:
+    return Desk(open_same_store(), address)

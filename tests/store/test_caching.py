@@ -100,8 +100,8 @@ class TestResults:
         assert cache.find() is None
 
     def test_a_lookup_reads_one_row(self, desk: Any) -> None:
-        plan = desk.fetch("EXPLAIN QUERY PLAN SELECT * FROM cache WHERE key = ? AND (expires IS NULL OR expires > ?)", ("k", 1))
-        assert "USING INDEX" in plan[0][3]
+        plan = desk.plan("SELECT * FROM cache WHERE key = ? AND (expires IS NULL OR expires > ?)", "k", 1)
+        assert "using index" in plan.lower().replace("index scan using", "using index")
 
 
 class TestClaims:
@@ -185,5 +185,4 @@ def test_the_files_that_other_runs_share_are_known(desk: Any) -> None:
         desk.record([desk.entry(None, n, result=ResultReference("pickle", None, keys[n]))])
     assert caching.keys_in_use(desk.fetch, keys) == {keys[3], keys[700], keys[1_199]}
     assert caching.keys_in_use(desk.fetch, []) == set()
-    plan = desk.fetch("EXPLAIN QUERY PLAN SELECT result_key FROM task_run WHERE result_key IN (?, ?)", ("a", "b"))
-    assert "USING COVERING INDEX task_run_by_result_key" in plan[0][3]
+    assert "task_run_by_result_key" in desk.plan("SELECT result_key FROM task_run WHERE result_key IN (?, ?)", "a", "b")

@@ -133,6 +133,8 @@ class TestRecord:
     def test_text_of_any_kind_comes_back(self, desk: Any) -> None:
         texts = ["", "ü 日 🌊", "quote ' \" \\ %", "two\nlines\r\n", "\x00\x01\x7f", "x" * 100_000]
         desk.record(logs=[desk.line(None, text) for text in texts])
+        if desk.store.database.kind == "postgres":  # which keeps no NUL: what is kept shows that there was one
+            texts = [text.replace("\x00", "\u2400") for text in texts]
         assert desk.rows("log", "message", "seq") == [(text,) for text in texts]
 
 

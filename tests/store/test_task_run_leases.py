@@ -184,7 +184,7 @@ def test_of_several_processes_that_notice_at_once_one_writes(desk: Any, gone: Le
     lost = [take(desk, gone, RUNNING, key=n) for n in range(5)]
     start = multiprocessing.get_context("spawn")
     barrier = start.Barrier(4)
-    racers = [start.Process(target=_reclaim_in_step, args=(desk.store.database.path, barrier)) for _ in range(4)]
+    racers = [start.Process(target=_reclaim_in_step, args=(desk.address, barrier)) for _ in range(4)]
     for racer in racers:
         racer.start()
     for racer in racers:

@@ -13,7 +13,7 @@ from tidemill.orchestration import lost_runs, processes
 from tidemill.orchestration.proposing import Verdict, not_found, propose
 from tidemill.records import Lease, NewFlowRun
 from tidemill.states import AWAITING_RERUN, Running, State, StateType
-from tidemill.store import Store, leases, reading, writing
+from tidemill.store import Store, leases, reading, retried, writing
 
 # In these states a process works on the run, and there must be one that holds it.
 _WORKED_ON = frozenset({StateType.RUNNING, StateType.CANCELLING})
@@ -33,6 +33,7 @@ class Started(msgspec.Struct):
     existed: bool = False
 
 
+@retried
 def create_flow_run(store: Store, run: NewFlowRun, states: Sequence[State[Any]], lease: Lease | None) -> Started:
     """Creates a flow run in the first of `states` and proposes the others, one after the other.
 
@@ -53,6 +54,10 @@ def create_flow_run(store: Store, run: NewFlowRun, states: Sequence[State[Any]],
         key = run.idempotency_key
         existing = None if key is None else writing.flow_run_with_key(execute, run.flow_name, key)
         if existing is not None:
+            facts = writing.flow_run_facts(execute, existing)
+            if facts is not None and (begun := _begun_before(execute, existing, facts, states[-1])) is not None:
+                begun.existed = existing != run.id
+                return begun
             return _begin(execute, existing, states[-1], lease)
         writing.insert_flow_run(execute, run, states[0], now)
         verdict = Verdict("ACCEPT", states[0])
@@ -63,23 +68,30 @@ def create_flow_run(store: Store, run: NewFlowRun, states: Sequence[State[Any]],
     return Started(run.id, verdict, run.name, verdict.attempt)
 
 
-def begin_next_attempt(store: Store, flow_run_id: str, lease: Lease, *, again: bool = False) -> Started:
+@retried
+def begin_next_attempt(
+    store: Store, flow_run_id: str, lease: Lease, *, again: bool = False, state: State[Any] | None = None
+) -> Started:
     """Takes a flow run over under `lease` and proposes Running: after it ended, after its process was lost, or when nobody
     has begun it yet. One that has completed stays as it is.
 
     Args:
         again: begins also one that has completed.
+        state: the Running state, where its id matters: who asks a second time, since the answer was lost, gets the same.
 
     Raises:
         FlowRunIsLive: another process works on it.
         ObjectNotFound: there is no such flow run.
     """
+    state = state or Running()
     with store.transaction() as execute:
         leases.ensure_lease(execute, lease)
         facts = writing.flow_run_facts(execute, flow_run_id)
+        if facts is not None and (begun := _begun_before(execute, flow_run_id, facts, state)) is not None:
+            return begun
         if again and facts is not None and facts.state_type is StateType.COMPLETED:
             await_rerun(execute, flow_run_id, facts, None)
-        return _begin(execute, flow_run_id, Running(), lease)
+        return _begin(execute, flow_run_id, state, lease)
 
 
 def await_rerun(execute: writing.Execute, flow_run_id: str, facts: writing.FlowRunFacts, message: str | None) -> None:
@@ -105,6 +117,16 @@ def free(execute: writing.Execute, flow_run_id: str, facts: writing.FlowRunFacts
     else:
         return facts
     return writing.flow_run_facts(execute, flow_run_id) or facts
+
+
+def _begun_before(execute: writing.Execute, flow_run_id: str, facts: writing.FlowRunFacts, state: State[Any]) -> Started | None:
+    """What was answered when the run was begun in this very state; None: it was not."""
+    if state.id is None:
+        return None
+    current = reading.flow_run(lambda sql, bindings: execute(sql, bindings).fetchall(), flow_run_id)
+    if current is None or current.state_id != state.id:
+        return None
+    return Started(flow_run_id, Verdict("ACCEPT", current.state, attempt=facts.attempt), facts.name, facts.attempt, True)
 
 
 def _begin(execute: writing.Execute, flow_run_id: str, state: State[Any], lease: Lease | None) -> Started:

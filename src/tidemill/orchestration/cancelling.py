@@ -7,9 +7,10 @@ from tidemill.orchestration import lost_runs, processes
 from tidemill.orchestration.proposing import Verdict, not_found, propose
 from tidemill.records import Lease
 from tidemill.states import TERMINAL_TYPES, Cancelled, Cancelling, StateType
-from tidemill.store import Store, leases, writing
+from tidemill.store import Store, leases, retried, writing
 
 
+@retried
 def cancel_flow_run(store: Store, flow_run_id: str, reason: str | None) -> Verdict:
     """Cancels a flow run and the subflow runs that have not ended.
 
@@ -23,10 +24,10 @@ def cancel_flow_run(store: Store, flow_run_id: str, reason: str | None) -> Verdi
         ObjectNotFound: there is no such flow run.
     """
     with store.transaction() as execute:
-        return _cancel(execute, flow_run_id, reason)
+        return cancel(execute, flow_run_id, reason)
 
 
-def _cancel(execute: writing.Execute, flow_run_id: str, reason: str | None) -> Verdict:
+def cancel(execute: writing.Execute, flow_run_id: str, reason: str | None) -> Verdict:
     facts = writing.flow_run_facts(execute, flow_run_id)
     if facts is None:
         raise not_found(flow_run_id)
@@ -38,7 +39,7 @@ def _cancel(execute: writing.Execute, flow_run_id: str, reason: str | None) -> V
     else:
         verdict = _end(execute, flow_run_id, facts, holder, reason)
     for subflow_run_id in writing.unfinished_subflow_runs(execute, flow_run_id):
-        _cancel(execute, subflow_run_id, reason)
+        cancel(execute, subflow_run_id, reason)
     return verdict
 
 
@@ -55,7 +56,7 @@ def _end(
     lost_runs.end_task_runs(execute, flow_run_id, StateType.CANCELLED, reason)
     writing.write_flow_run_state(execute, flow_run_id, state, facts, None)
     for subflow_run_id in writing.unfinished_subflow_runs(execute, flow_run_id):
-        _cancel(execute, subflow_run_id, reason)  # before what else the process held is taken to have crashed
+        cancel(execute, subflow_run_id, reason)  # before what else the process held is taken to have crashed
     if gone is not None:
         lost_runs.reclaim(execute, gone)
     return Verdict("ACCEPT", state, attempt=facts.attempt)

@@ -24,13 +24,14 @@ from tidemill.states import (
     State,
     StateDetails,
 )
-from tidemill.store import Store, entries, leases, recording, writing
+from tidemill.store import Store, entries, leases, recording, retried, writing
 
 _NONE = ResultReference("json", b"null")
 _CALLERS = "__parents__"
 _decode_inputs = msgspec.json.Decoder(dict[str, list[dict[str, Any]]]).decode
 
 
+@retried
 def rerun_from(store: Store, flow_run_id: str, task_run_id: str) -> None:
     """Makes the next attempt of a flow run execute a task run again, and everything downstream of it.
 
@@ -52,6 +53,7 @@ def rerun_from(store: Store, flow_run_id: str, task_run_id: str) -> None:
             part_of = inside
 
 
+@retried
 def set_task_run_state(store: Store, task_run_id: str, state: State[Any]) -> None:
     """Gives a task run a final state from outside, which the next attempt of its flow run honours.
 

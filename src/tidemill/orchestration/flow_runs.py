@@ -9,9 +9,10 @@ from tidemill.orchestration import lost_runs
 from tidemill.orchestration.proposing import Verdict, not_found, propose
 from tidemill.records import Lease
 from tidemill.states import State
-from tidemill.store import Store, leases, writing
+from tidemill.store import Store, leases, retried, writing
 
 
+@retried
 def propose_flow_run_state(
     store: Store, flow_run_id: str, state: State[Any], *, lease_id: str | None = None, attempt: int | None = None
 ) -> Verdict:
@@ -28,6 +29,7 @@ def propose_flow_run_state(
         return propose(execute, flow_run_id, state, lease_id, attempt)
 
 
+@retried
 def delete_flow_run(store: Store, flow_run_id: str) -> list[str]:
     """Removes a flow run with its states, task runs and logs.
 
@@ -44,12 +46,14 @@ def delete_flow_run(store: Store, flow_run_id: str) -> list[str]:
     return keys
 
 
+@retried
 def renew_lease(store: Store, lease: Lease, seconds: float) -> bool:
     """Extends a lease by `seconds` from now; False if it is gone: others took this process to have ended."""
     with store.transaction() as execute:
         return leases.renew_lease(execute, lease.id, clock.now() + int(seconds * 1_000_000))
 
 
+@retried
 def take_lease(store: Store, lease: Lease) -> None:
     """Records a lease before anything that it holds."""
     with store.transaction() as execute:
@@ -61,6 +65,7 @@ def holds_lease(store: Store, lease: Lease) -> bool:
     return leases.is_recorded(store.database.fetch, lease.id)
 
 
+@retried
 def release_lease(store: Store, lease: Lease) -> None:
     """Gives a lease back; what its process has left unfinished has crashed."""
     message = f"The process that ran it ended before it did (process {lease.pid} on host {lease.hostname})."

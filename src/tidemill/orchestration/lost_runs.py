@@ -10,7 +10,7 @@ from tidemill import clock
 from tidemill.orchestration import processes
 from tidemill.records import Lease, TaskRunEntry
 from tidemill.states import Cancelled, Crashed, State, StateType
-from tidemill.store import Store, entries, leases, recording, writing
+from tidemill.store import Store, entries, leases, recording, retried, writing
 
 
 class LostRun(msgspec.Struct, frozen=True):
@@ -22,6 +22,7 @@ class LostRun(msgspec.Struct, frozen=True):
     message: str
 
 
+@retried
 def reclaim_lost_runs(store: Store, now: int) -> list[LostRun]:
     """Ends the runs of every process that is gone at the time `now` (microseconds), and removes its lease: flow runs, which
     it gives, with their task runs, and the task runs outside flows.
@@ -66,6 +67,7 @@ def end_lost(execute: writing.Execute, flow_run_id: str, facts: writing.FlowRunF
     return LostRun(flow_run_id, facts.name, state.type, message)
 
 
+@retried
 def end_open_task_runs(store: Store, flow_run_id: str, type: StateType, message: str) -> None:
     """Ends what a process has left open that executed a part of a flow run, which goes on without it."""
     with store.transaction() as execute:

@@ -95,7 +95,8 @@ def fill(execute: Execute, key: str, result: CachedResult, flow_run_id: str | No
         (key, to_bytes(result.task_run_id), run, result.created, result.expires, *result.reference),
     )
     execute(
-        "DELETE FROM cache WHERE rowid IN (SELECT rowid FROM cache WHERE expires <= ? LIMIT ?)",
+        "DELETE FROM cache WHERE key IN "
+        "(SELECT key FROM cache WHERE expires <= ? LIMIT ? /*postgres: FOR UPDATE SKIP LOCKED */)",
         (result.created, _EXPIRED_AT_ONCE),
     )
 
@@ -109,7 +110,7 @@ def claim(execute: Execute, key: str, owner: str, lease_id: str, now: int) -> bo
     """Notes that the task run `owner` computes the result of a key; False if another does."""
     rows = execute(
         "INSERT INTO cache_claim (key, owner, lease_id, acquired) VALUES (?, ?, ?, ?) ON CONFLICT (key) DO UPDATE "
-        "SET lease_id = excluded.lease_id WHERE owner = excluded.owner RETURNING 1",
+        "SET lease_id = excluded.lease_id WHERE cache_claim.owner = excluded.owner RETURNING 1",
         (key, to_bytes(owner), to_bytes(lease_id), now),
     )
     return bool(rows.fetchall())

@@ -102,6 +102,16 @@ def flow_runs(
     return _flow_runs(fetch, flow_run_condition(filters), sort, page)
 
 
+def overdue_flow_runs(fetch: Fetch, before: int, limit: int) -> list[tuple[str, int]]:
+    """Flow runs that were to begin before that time (microseconds), have not, and are not called late yet: ids and times."""
+    # The plus keeps the database from going through all runs that were ever to begin.
+    sql = (
+        "SELECT id, expected_start_time FROM flow_run WHERE state_type = 'SCHEDULED' AND state_name = 'Scheduled' "
+        "AND +expected_start_time < ? ORDER BY +expected_start_time LIMIT ?"
+    )
+    return [(from_bytes(row[0]), row[1]) for row in fetch(sql, (before, limit))]
+
+
 def count_flow_runs(fetch: Fetch, filters: Filters = EVERYTHING) -> int:
     return count(fetch, "flow_run", flow_run_condition(filters))
 
@@ -110,6 +120,12 @@ def flow_run_states(fetch: Fetch, flow_run_id: str) -> list[State[Any]]:
     """Every state the run went through, first to last."""
     sql = f"SELECT {columns.STATE} FROM flow_run_state WHERE flow_run_state.flow_run_id = ? ORDER BY flow_run_state.seq"
     return [columns.to_state(row, flow_run_id) for row in fetch(sql, (ids.to_bytes(flow_run_id),))]
+
+
+def current_state(fetch: Fetch, flow_run_id: str) -> State[Any] | None:
+    """The state in which a flow run is; None if there is none of this id."""
+    sql = f"SELECT {columns.STATE} FROM flow_run_state WHERE flow_run_state.flow_run_id = ? ORDER BY seq DESC LIMIT 1"
+    return _first(columns.to_state(row, flow_run_id) for row in fetch(sql, (ids.to_bytes(flow_run_id),)))
 
 
 def find_flow_runs(fetch: Fetch, text: str, page: Page = FIRST_PAGE) -> list[FlowRun]:
@@ -121,6 +137,12 @@ def task_run(fetch: Fetch, task_run_id: str) -> TaskRun | None:
     """The task run of this id."""
     sql = f"SELECT {columns.TASK_RUN} FROM task_run WHERE task_run.id = ?"
     return _first(map(columns.to_task_run, fetch(sql, (ids.to_bytes(task_run_id),))))
+
+
+def flow_run_of_task_run(fetch: Fetch, task_run_id: str) -> str | None:
+    """The flow run in which a task run is; None if it is in none, or not there."""
+    rows = fetch("SELECT flow_run_id FROM task_run WHERE id = ?", (ids.to_bytes(task_run_id),))
+    return ids.from_bytes(rows[0][0]) if rows and rows[0][0] else None
 
 
 def task_runs(

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tidemill.ids import to_bytes
+from tidemill.ids import from_bytes, to_bytes
 from tidemill.records import Batch, LogEntry, Refusals, TaskRunEntry, add_refusal
 from tidemill.store import changes
+
+if TYPE_CHECKING:
+    from tidemill.protocol import LogRow, TaskRunRow
 
 Execute = Callable[[str, Sequence[Any]], Any]
 
@@ -89,6 +92,18 @@ def record(execute: Execute, batch: Batch) -> Refusals:
     return refused
 
 
+def write_rows(execute: Execute, task_runs: Sequence[TaskRunRow], logs: Sequence[LogRow]) -> None:
+    """Writes task runs and logs that come as rows from another database; of a task run the longer story wins."""
+    insert_rows(execute, task_runs, logs)
+    changes.note_recorded(execute, [from_bytes(row.id) for row in task_runs], len(logs))
+
+
+def insert_rows(execute: Execute, task_runs: Sequence[TaskRunRow], logs: Sequence[LogRow]) -> None:
+    """The same, but nobody who follows the changes is to know: who wrote them has them."""
+    _insert(execute, _task_run_statement, iter(task_runs), len(task_runs))
+    _insert(execute, _log_statement, iter(logs), len(logs))
+
+
 def write_task_runs(execute: Execute, entries: Sequence[TaskRunEntry]) -> None:
     """Writes task runs whoever holds their flow runs; for corrections, inside the transaction that has read them."""
     blobs: dict[str | None, bytes | None] = {None: None}
@@ -140,8 +155,7 @@ def _refusal(execute: Execute, entry: TaskRunEntry, known: dict[str, _Holder], l
 
 
 def _has_lease(execute: Execute, leases: set[bytes]) -> bool:
-    marks = ",".join("?" * len(leases))
-    return bool(execute(f"SELECT 1 FROM lease WHERE id IN ({marks}) LIMIT 1", tuple(leases)).fetchall())
+    return bool(execute(_lease_statement(len(leases)), tuple(leases)).fetchall())
 
 
 def _task_run_row(
@@ -199,7 +213,12 @@ def _insert(execute: Execute, statement: Callable[[int], str], rows: Iterator[tu
 @cache
 def _holders_statement(count: int) -> str:
     marks = ",".join("?" * count)
-    return f"SELECT id, attempt, lease_id, state_type FROM flow_run WHERE id IN ({marks})"
+    return f"SELECT id, attempt, lease_id, state_type FROM flow_run WHERE id IN ({marks}) /*postgres: ORDER BY id FOR SHARE */"
+
+
+@cache
+def _lease_statement(count: int) -> str:
+    return f"SELECT 1 FROM lease WHERE id IN ({','.join('?' * count)}) LIMIT 1 /*postgres: FOR KEY SHARE */"
 
 
 @cache

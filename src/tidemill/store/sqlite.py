@@ -14,9 +14,11 @@ import apsw
 from tidemill.exceptions import StoreError, StoreReadOnly, StoreUnreachable
 from tidemill.interrupts import shielded
 from tidemill.store import forks, migrate
+from tidemill.store.commit_watch import CommitWatch
 from tidemill.store.file_systems import refuse_network_file_system
 from tidemill.store.filelock import FileLock
 from tidemill.store.sqlite_errors import explained, folder_error, plain_errors, too_new
+from tidemill.store.sqlite_savepoint import Savepoint
 from tidemill.store.thread_queue import ThreadQueue
 
 # A commit writes every page it touches whole, and a task touches about six: small pages halve what goes to the disk.
@@ -51,6 +53,8 @@ class SqliteDatabase:
         self._inode = 0
         self._threads = ThreadQueue()
         self._wal_pages = 0
+        self._commits = 0
+        self._watch: CommitWatch | None = None
         forks.watch(self)
 
     @property
@@ -122,7 +126,7 @@ class SqliteDatabase:
             StoreFull, StoreReadOnly, StoreCorrupt, StoreTooNew, StoreUnreachable, StoreError
         """
         if self._group_thread is not None and self._group_thread == threading.get_ident():
-            return Savepoint(self)
+            return Savepoint(self.connect, self.path)
         return Transaction(self)
 
     @contextmanager
@@ -149,6 +153,34 @@ class SqliteDatabase:
         """A number that changes whenever another connection commits."""
         return self.fetch("PRAGMA data_version")[0][0]
 
+    def wait_for_change(self, timeout_seconds: float) -> bool:
+        """Returns True when something has been committed since this was last asked, or False after so many seconds, or when
+        the database is closed. For one reader: it may be told more often than there is something new."""
+        watch = self._watch
+        if watch is None:
+            watch = self._watch = CommitWatch(lambda: (self.data_version(), self._commits))
+        return watch.wait(timeout_seconds)
+
+    def tries_again(self, error: StoreError, tries: int) -> bool:
+        """Whether to run an operation again that has ended with this error: no, since nothing disturbs a writer here."""
+        return False
+
+    @contextmanager
+    def snapshot(self) -> Generator[Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]]:
+        """Reads, in the block, what the database was at one moment, whatever is written meanwhile."""
+        self.fetch("SELECT 1")  # brings the schema up
+        with plain_errors(self.path):
+            connection: Any = apsw.Connection(self.path, flags=apsw.SQLITE_OPEN_READWRITE)
+            try:
+                connection.set_busy_timeout(_FOREIGN_WRITER_TIMEOUT_MS)
+                connection.execute("BEGIN")
+                yield lambda sql, bindings: connection.execute(sql, tuple(bindings)).fetchall()
+            finally:
+                connection.close()
+
+    def move_on(self, execute: Callable[..., Any]) -> None:
+        """Lets what is written from now on be numbered after everything that is there: it always is."""
+
     def check(self) -> list[str]:
         """What is wrong with the file; empty when nothing is."""
         problems = [str(row[0]) for row in self.fetch("PRAGMA integrity_check") if row[0] != "ok"]
@@ -174,6 +206,9 @@ class SqliteDatabase:
 
     def close(self) -> None:
         """Closes the connection, in the queue, since the last one to close checkpoints."""
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            watch.close()
         with self.thread_lock:
             if self._connection is not None:
                 entered = self._enter_to_close()
@@ -208,7 +243,7 @@ class SqliteDatabase:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._connection))
         if self._queue is not None:
             self._queue.forget()
-        self._connection = self._read_only = self._queue = None
+        self._connection = self._read_only = self._queue = self._watch = None
         self._depth = 0
         self._in_transaction = False
         self._group_thread = None
@@ -345,6 +380,7 @@ class SqliteDatabase:
 
     def _after_commit(self, connection: Any, name: str, pages: int) -> int:
         self._wal_pages = pages
+        self._commits += 1
         return 0
 
 
@@ -392,28 +428,6 @@ class Transaction:
         finally:
             self._database.end()
             self._database.leave()
-
-
-class Savepoint:
-    """A transaction within a group of them; see `SqliteDatabase.group`."""
-
-    def __init__(self, database: SqliteDatabase) -> None:
-        self._database = database
-
-    def __enter__(self) -> Callable[..., Any]:
-        self._connection = self._database.connect()
-        if not self._connection.in_transaction:  # a full disk has rolled everything back
-            raise StoreError("An operation that shared this transaction has failed, and nothing of it was written. Try again.")
-        self._connection.execute("SAVEPOINT member")
-        return self._connection.execute
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        if self._connection.in_transaction:
-            if error is not None:
-                self._connection.execute("ROLLBACK TO member")
-            self._connection.execute("RELEASE member")
-        if isinstance(error, apsw.Error):
-            raise explained(error, self._database.path) from None
 
 
 def _schema_of(connection: Any) -> int:

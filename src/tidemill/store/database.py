@@ -1,0 +1,53 @@
+"""What the store needs of a database, whichever it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from tidemill.exceptions import StoreError
+
+Execute = Callable[..., Any]
+Fetch = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
+
+
+class Database(Protocol):
+    """What the store needs of a database."""
+
+    path: str
+    kind: str
+
+    @property
+    def version(self) -> str: ...
+
+    def enter(self, wait: bool = True) -> bool: ...
+
+    def leave(self) -> None: ...
+
+    def waiting_at_most(self, seconds: float) -> AbstractContextManager[None]: ...
+
+    @property
+    def busy(self) -> bool: ...
+
+    def transaction(self) -> AbstractContextManager[Execute]: ...
+
+    def group(self) -> AbstractContextManager[None]: ...
+
+    def tries_again(self, error: StoreError, tries: int) -> bool: ...
+
+    def data_version(self) -> int: ...
+
+    def wait_for_change(self, timeout_seconds: float) -> bool: ...
+
+    def fetch(self, sql: str, bindings: Sequence[Any] = ()) -> list[tuple[Any, ...]]: ...
+
+    def snapshot(self) -> AbstractContextManager[Fetch]: ...
+
+    def move_on(self, execute: Execute) -> None: ...
+
+    def check(self) -> list[str]: ...
+
+    def backup(self, target: str) -> None: ...
+
+    def close(self) -> None: ...

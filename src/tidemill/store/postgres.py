@@ -1,0 +1,413 @@
+"""The PostgreSQL database: connections for as many threads as need one, writers side by side, plain errors.
+
+Where SQLite's writers queue, these meet: rows are locked by the statements themselves (`/*postgres: FOR ... */`), in
+transactions of isolation READ COMMITTED, whose every statement sees what was committed before it.
+
+Statements are sent without waiting for the answers of those before (pipeline mode), until somebody reads one; so a
+transaction costs one way there and back for each time that it reads, and one for its end.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg import pq
+
+from tidemill.colour import running_loop
+from tidemill.exceptions import StoreError, StoreUnreachable
+from tidemill.interrupts import shielded
+from tidemill.setting_kinds import database_place
+from tidemill.settings import DEFAULT_LIMITS, DatabaseLimits
+from tidemill.store import forks, postgres_schema
+from tidemill.store.postgres_connections import Connection, Connections, connect
+from tidemill.store.postgres_errors import ConnectionLost, Disturbed, Twice, explained, is_lost, plain_errors
+from tidemill.store.postgres_listening import CHANNEL, Listener
+from tidemill.store.postgres_sql import translate
+from tidemill.store.thread_queue import ThreadQueue
+
+T = TypeVar("T")
+
+# What was given up for the sake of another transaction is tried again so often.
+_MOST_TRIES = 20
+_MOST_TRIES_IN_VAIN = 3
+_FIRST_PAUSE = 0.01
+_LONGEST_PAUSE = 0.5
+# Who waits for changes is told at most so often by one process, and looks by itself for what came between.
+_SECONDS_BETWEEN_NOTICES = 0.02
+
+
+class PostgresDatabase:
+    """The database at a URL, which is opened on first use.
+
+    `enter` and `leave` are the queue of this process's recorder; a transaction needs no place in it.
+    """
+
+    kind = "postgres"
+
+    def __init__(self, url: str, *, durability: str = "process", limits: DatabaseLimits = DEFAULT_LIMITS) -> None:
+        self.url = url
+        self.path = database_place(url)
+        self._durability = durability
+        self._limits = limits
+        self._threads = ThreadQueue()
+        self._own = _Own()
+        self._patience: float | None = None
+        self._prepared = False
+        self._gone_since: float | None = None
+        self._next_notice = 0.0
+        self._connections = Connections(self._connect, limits.connections)
+        self._listener: Listener | None = None
+        forks.watch(self)
+
+    @property
+    def thread_lock(self) -> threading.RLock:
+        """What keeps the threads of this process apart in the queue."""
+        return self._threads.lock
+
+    @property
+    def version(self) -> str:
+        """The version of the server."""
+        return str(self.fetch("SHOW server_version")[0][0]).partition(" ")[0]
+
+    def enter(self, wait: bool = True) -> bool:
+        """Keeps every other writer of this process that enters out until `leave`; without `wait`, answers False at once if
+        one is in, or if an event loop runs in this thread, which the way to the server must not stall. Re-entrant. Inside,
+        the thread is shielded from interruptions; while it waits, it is not."""
+        if not wait and running_loop() is not None:
+            return False
+        return self._threads.enter(wait)
+
+    def leave(self) -> None:
+        self._threads.leave()
+
+    @contextmanager
+    def waiting_at_most(self, seconds: float) -> Generator[None]:
+        """In the block, waiting for the server to come back ends after so many seconds, with StoreUnreachable."""
+        before, self._patience = self._patience, seconds
+        try:
+            yield
+        finally:
+            self._patience = before
+
+    @property
+    def busy(self) -> bool:
+        """Whether this very thread is in the middle of a transaction: a signal handler or finalizer has interrupted it."""
+        return self._own.transaction is not None
+
+    def transaction(self) -> AbstractContextManager[Callable[..., Any]]:
+        """A write transaction, as a context manager: gives the function that executes statements, commits at the end of the
+        block, and rolls back when the block raises.
+
+        It may be given up for the sake of another, or lose its connection: then nothing of it was committed, and
+        `tries_again` says whether to run all of it again.
+
+        Raises:
+            StoreBusy, StoreFull, StoreReadOnly, StoreCorrupt, StoreTooNew, StoreUnreachable, StoreError
+        """
+        return Transaction(self)
+
+    @contextmanager
+    def group(self) -> Generator[None]:
+        """Transactions in the block are committed one by one: the server makes groups of those that come at once."""
+        yield
+
+    def fetch(self, sql: str, bindings: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """The rows of a query; in a transaction of this thread, of what that sees."""
+        if self._own.transaction is not None:
+            with plain_errors(self.path):
+                return self._own.transaction.execute(sql, bindings).fetchall()
+        return self.persistently(lambda: self._fetch(translate(sql), bindings))
+
+    def _fetch(self, statement: bytes, bindings: Sequence[Any]) -> list[tuple[Any, ...]]:
+        with shielded, plain_errors(self.path):
+            connection = self.take()
+            try:
+                return connection.execute(statement, bindings, binary=True).fetchall()
+            finally:
+                self.give(connection)
+
+    def data_version(self) -> int:
+        """A number that changes whenever somebody commits."""
+        return hash(self.fetch("SELECT pg_current_snapshot()::text")[0][0])
+
+    def wait_for_change(self, timeout_seconds: float) -> bool:
+        """Returns True when something has been committed since this was last asked, or False after so many seconds, or when
+        the database is closed. For one reader: it may be told more often than there is something new."""
+        listener = self._listener
+        if listener is None:
+            listener = self._listener = Listener(self._connect)
+        return listener.wait(timeout_seconds)
+
+    def check(self) -> list[str]:
+        """What is wrong with the tables; empty when nothing is."""
+        return postgres_schema.problems(self.fetch)
+
+    def backup(self, target: str) -> None:
+        """Copies the database, as it is at one moment, into a new SQLite file.
+
+        Raises:
+            StoreError: there is a file of that name already, or it cannot be written.
+        """
+        from tidemill.store.copying import back_up
+
+        back_up(self, target)
+
+    @contextmanager
+    def snapshot(self) -> Generator[Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]]:
+        """Reads, in the block, what the database was at one moment, whatever is written meanwhile."""
+        with plain_errors(self.path):
+            connection = self.take()
+            try:
+                connection.execute(b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                connection.execute(b"SET LOCAL statement_timeout = 0")
+                yield lambda sql, bindings: connection.execute(translate(sql), bindings, binary=True).fetchall()
+                connection.execute(b"COMMIT")
+            finally:
+                self.give(connection)
+
+    def move_on(self, execute: Callable[..., Any]) -> None:
+        """Lets what is written from now on be numbered after everything that is there, in a transaction that has added rows
+        with their numbers."""
+        postgres_schema.move_on(execute)
+
+    def tries_again(self, error: StoreError, tries: int) -> bool:
+        """Whether to run an operation again that has ended with this error, for the `tries`-th time; waits before.
+
+        That is safe: nothing of its last transaction was committed. Where the connection broke during the commit, the
+        server has been asked what became of it; where it could not be, because the transaction had read nothing, it had not
+        decided anything either, and what it writes is the same when it is written twice.
+        """
+        if isinstance(error, ConnectionLost):
+            pause = min(_FIRST_PAUSE * 2**tries, _LONGEST_PAUSE)
+            if self._gone_since is None or time.monotonic() + pause > self._gone_since + self._reconnect_seconds:
+                return False
+        elif isinstance(error, Disturbed) and tries < _MOST_TRIES:
+            pause = random.uniform(0, min(_FIRST_PAUSE * tries, _LONGEST_PAUSE))
+        elif isinstance(error, Twice) and tries < _MOST_TRIES_IN_VAIN:
+            pause = 0.0
+        else:
+            return False
+        with shielded.lifted():
+            time.sleep(pause)
+        return True
+
+    def persistently(self, work: Callable[[], T]) -> T:
+        """What `work` gives, which is tried again where `tries_again` says so."""
+        tries = 0
+        while True:
+            try:
+                return work()
+            except StoreError as error:
+                tries += 1
+                if not self.tries_again(error, tries):
+                    raise
+
+    @property
+    def _reconnect_seconds(self) -> float:
+        return self._limits.reconnect_timeout if self._patience is None else min(self._patience, self._limits.reconnect_timeout)
+
+    def close(self) -> None:
+        """Closes the connections that nobody uses, and ends `wait_for_change`; the next use opens new ones."""
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.close()
+        self._connections.close()
+
+    def forget_after_fork(self) -> None:
+        """In a forked child: drops what belongs to the parent, without touching the parent's connections."""
+        self._connections.forget_after_fork()
+        if self._listener is not None:
+            self._listener.forget_after_fork()
+            self._listener = None
+        self._threads.forget_after_fork()
+        self._own = _Own()
+
+    def take(self) -> Connection:
+        """A connection for this thread alone, to be given back.
+
+        Raises:
+            psycopg.Error: the server cannot be reached.
+        """
+        wait = self._limits.connect_timeout + max(self._limits.statement_timeout, self._limits.lock_timeout)
+        try:
+            connection = self._connections.take(wait)
+        except psycopg.Error as error:
+            # Who was never reached is not waited for.
+            if self._gone_since is None and (self._prepared or "starting up" in str(error)):
+                self._gone_since = time.monotonic()
+            raise
+        return connection
+
+    def give(self, connection: Connection) -> None:
+        """Takes a connection back."""
+        if connection.closed:
+            if self._gone_since is None:
+                self._gone_since = time.monotonic()
+        else:
+            self._gone_since = None
+        self._connections.give(connection)
+
+    def _connect(self) -> Connection:
+        connection = connect(self.url, self._limits, durability=self._durability)
+        if not self._prepared:
+            try:
+                with plain_errors(self.path):
+                    postgres_schema.bring_up(connection, self.path)
+            except BaseException:
+                connection.close()
+                raise
+            self._prepared = True
+        return connection
+
+    def begin(self, transaction: Transaction) -> None:
+        """Notes that a transaction of this thread begins.
+
+        Raises:
+            StoreError: this thread is in one already.
+        """
+        if self._own.transaction is not None:
+            raise StoreError(
+                "A flow was called from a signal handler or a finalizer that interrupted a commit; nothing can be recorded "
+                "there. Call it from ordinary code."
+            )
+        self._own.transaction = transaction
+
+    def end(self) -> None:
+        """Notes that the transaction of this thread has ended."""
+        self._own.transaction = None
+
+    def may_tell(self) -> bool:
+        """Whether those who wait for changes are to be told of one now."""
+        now = time.monotonic()
+        if now < self._next_notice:
+            return False
+        self._next_notice = now + _SECONDS_BETWEEN_NOTICES
+        return True
+
+    def has_committed(self, transaction_id: str) -> bool:
+        """Asks what became of a transaction whose connection broke while it was committed.
+
+        Raises:
+            StoreError: nobody can be asked.
+        """
+        while True:
+            status = self.persistently(lambda: self._fetch(b"SELECT pg_xact_status($1::xid8)", (transaction_id,)))[0][0]
+            if status != "in progress":
+                return status == "committed"
+            time.sleep(_FIRST_PAUSE)
+
+
+class _Own(threading.local):
+    """What each thread has of its own."""
+
+    transaction: Transaction | None = None
+
+
+class Transaction:
+    """See `PostgresDatabase.transaction`."""
+
+    __slots__ = ("_committing", "_connection", "_database", "_id", "_pipeline", "_tell")
+
+    def __init__(self, database: PostgresDatabase) -> None:
+        self._database = database
+        self._tell = False
+        self._committing = False
+
+    def __enter__(self) -> Callable[..., Any]:
+        shielded.__enter__()
+        try:
+            self._database.begin(self)
+        except BaseException:
+            shielded.__exit__()
+            raise
+        try:
+            with plain_errors(self._database.path):
+                self._connection = self._database.take()
+        except BaseException:
+            self._finish()
+            raise
+        try:
+            self._pipeline = self._connection.pipeline()
+            self._pipeline.__enter__()
+            self._connection.execute(b"BEGIN")
+            self._id = self._connection.execute(b"SELECT pg_current_xact_id()::text", binary=True)
+        except BaseException as error:
+            self._end(error)
+            raise
+        return self.execute
+
+    def execute(self, sql: str, bindings: Sequence[Any] = ()) -> psycopg.Cursor[tuple[Any, ...]]:
+        """Sends a statement; its answer, or error, arrives when rows of this or a later one are read, or with the commit."""
+        if sql.startswith("INSERT INTO change"):
+            self._tell = True
+        return self._connection.execute(translate(sql), bindings, binary=True)
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if error is None:
+            try:
+                self._commit()
+            except BaseException as failure:
+                error = failure
+        self._end(error)
+
+    def _commit(self) -> None:
+        self._committing = True
+        connection = self._connection
+        connection.execute(b"COMMIT")
+        if self._tell and self._database.may_tell():
+            # After the commit, as a transaction of its own: notices are committed one after the other, in all databases of
+            # the server, and would make all writers wait for one another.
+            connection.execute(b"SELECT pg_notify($1, current_schema())", (CHANNEL,))
+        self._pipeline.__exit__(None, None, None)
+
+    def _end(self, error: BaseException | None) -> None:
+        """Leaves the transaction, which `error` has ended; if it is the database's, raises ours."""
+        connection = self._connection
+        unknown = self._committing and isinstance(error, psycopg.Error) and is_lost(error)
+        try:
+            if error is not None:
+                self._roll_back(error)
+        finally:
+            self._database.give(connection)
+            self._finish()
+        if unknown and self._was_committed():
+            return
+        if isinstance(error, psycopg.Error):
+            raise explained(error, self._database.path) from None
+        if error is not None and self._committing:
+            raise error
+
+    def _roll_back(self, error: BaseException) -> None:
+        connection = self._connection
+        if isinstance(error, psycopg.Error) and is_lost(error):
+            connection.close()
+            return
+        with suppress(psycopg.Error):
+            self._pipeline.__exit__(None, None, None)
+        if not connection.closed and connection.pgconn.transaction_status != pq.TransactionStatus.IDLE:
+            with suppress(psycopg.Error):
+                connection.execute(b"ROLLBACK")
+
+    def _finish(self) -> None:
+        self._database.end()
+        shielded.__exit__()
+
+    def _was_committed(self) -> bool:
+        """Whether the commit, in which the connection broke, was made. Not known where the transaction had read nothing."""
+        answer = self._id.pgresult
+        if answer is None or answer.status != pq.ExecStatus.TUPLES_OK:
+            return False
+        try:
+            return self._database.has_committed(self._id.fetchall()[0][0])
+        except StoreUnreachable as error:
+            raise StoreUnreachable(
+                f"The connection broke during a commit, and whether that was made cannot be asked. {error}"
+            ) from None
+        except StoreError:  # another server has taken its place, and has never heard of it
+            return False

@@ -11,12 +11,31 @@ from litestar.openapi.plugins import SwaggerRenderPlugin
 
 from tidemill.server.access import StoreAccess
 from tidemill.server.errors import EXCEPTION_HANDLERS
-from tidemill.server.routes import artifacts, flow_run_inputs, root, saved_searches, variables
+from tidemill.server.routes import (
+    artifacts,
+    concurrency_limits,
+    concurrency_limits_v2,
+    flow_run_inputs,
+    root,
+    saved_searches,
+    variables,
+)
 from tidemill.server.services import Services
 from tidemill.server.sockets import events_in, events_out, logs_out
 from tidemill.version import __version__
 
-_ROUTES = (root, events_in, events_out, logs_out, variables, artifacts, saved_searches, flow_run_inputs)
+_ROUTES = (
+    root,
+    events_in,
+    events_out,
+    logs_out,
+    variables,
+    artifacts,
+    saved_searches,
+    flow_run_inputs,
+    concurrency_limits,
+    concurrency_limits_v2,
+)
 
 
 def create_app(services: Services) -> Litestar:

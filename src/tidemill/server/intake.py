@@ -48,11 +48,14 @@ class Intake:
         self._enough = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
+        self._taken = self._done = 0
+        self._batch_done = asyncio.Event()
         self._closing = False
 
     async def take(self, told: Told) -> None:
         """Keeps it to be written soon; waits while too much is waiting."""
         self._waiting.append(told)
+        self._taken += 1
         if self._writing is None:
             self._writing = asyncio.create_task(self._write_on())
         if len(self._waiting) < _ENOUGH:
@@ -63,10 +66,11 @@ class Intake:
             await self._room.wait()
 
     async def written(self) -> None:
-        """Returns when everything that was taken is committed."""
-        while self._writing is not None:
+        """Returns when everything that was taken by now is committed."""
+        taken = self._taken
+        while self._done < taken:
             self._enough.set()
-            await asyncio.shield(self._writing)
+            await self._batch_done.wait()
 
     async def close(self) -> None:
         """Writes what was taken; what the database does not take now is given up."""
@@ -82,6 +86,9 @@ class Intake:
                 self._enough.clear()
                 self._room.set()
                 await self._write(batch)
+                self._done += len(batch)
+                done, self._batch_done = self._batch_done, asyncio.Event()
+                done.set()
         finally:
             self._writing = None
 

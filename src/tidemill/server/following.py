@@ -237,9 +237,12 @@ def is_near(fetch: Fetch, kind: str, position: Position, most: int) -> bool:
 def _next_parts(fetch: Fetch, kind: str, position: Position, most: int) -> list[_Part]:
     """The next changes as far as they have `most` parts in all."""
     parts: list[_Part] = []
-    begun = changes.at(fetch, str(position.place)) if position.part != _WHOLE else None
-    if begun is not None and position.part + 1 < _length(begun):
-        most = _add(parts, begun, position.part + 1, most)
+    if position.part != _WHOLE:
+        begun = changes.at(fetch, str(position.place))
+        if begun is None:
+            raise Pruned
+        if position.part + 1 < _length(begun):
+            most = _add(parts, begun, position.part + 1, most)
     place = str(position.place)
     while most > 0 and (following := changes.after(fetch, place, min(most, _CHANGES_AT_ONCE), kind=kind)):
         for change in following:

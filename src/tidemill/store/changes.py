@@ -105,16 +105,18 @@ def latest_place(fetch: Fetch, *, kind: str = "sqlite") -> str:
 def is_known(fetch: Fetch, place: str) -> bool:
     """Whether everything since `place` is still there. If not (it was pruned, or the place is another database's), a reader
     cannot go on from it and has to read everything anew."""
-    if place != _START:
-        return at(fetch, place) is not None
-    oldest = fetch("SELECT seq FROM change ORDER BY seq LIMIT 1", ())
-    return not oldest or oldest[0][0] == 1
+    seq = _seq(place)
+    oldest = fetch(f"SELECT (SELECT max(seq) FROM change), seq, {_EMPTY} FROM change ORDER BY seq LIMIT 1", ())
+    if seq is None or not oldest:
+        return place == _START
+    newest, first, is_pruned = oldest[0]
+    return seq <= newest and (seq >= first or not is_pruned)
 
 
 def at(fetch: Fetch, place: str) -> Change | None:
-    """The change that this place comes right after."""
+    """The change that this place comes right after; None if it is not there, or not any more."""
     seq = _seq(place)
-    rows = fetch(f"SELECT {_COLUMNS} FROM change WHERE seq = ?", (seq,)) if seq is not None else []
+    rows = fetch(f"SELECT {_COLUMNS} FROM change WHERE seq = ? AND NOT {_EMPTY}", (seq,)) if seq is not None else []
     return _to_change(rows[0]) if rows else None
 
 
@@ -140,12 +142,18 @@ def count_after(fetch: Fetch, place: str, limit: int, *, kind: str = "sqlite") -
 
 def prune(execute: Execute, before_time: int, limit: int) -> int:
     """Removes the oldest changes, at most `limit`, as far as all were made before `before_time` (microseconds); gives how
-    many. Those stay that a server has not got yet (`shipment`), and the newest, by which readers know their place."""
+    many. Those stay that a server has not got yet (`shipment`), and the newest, so that no number is given twice.
+
+    The last one removed leaves an empty row, by which readers know how far back they can go.
+    """
     # Nothing goes that comes after one that stays, however old its clock says it is: what is kept has no gaps.
     rows: list[tuple[int, int]] = execute(_REMOVABLE, (limit,)).fetchall()
     old = list(takewhile(lambda row: row[1] < before_time, rows))
     if old:
-        execute("DELETE FROM change WHERE seq <= ?", (old[-1][0],))
+        last = old[-1][0]
+        execute("DELETE FROM change WHERE seq < ?", (last,))
+        emptied = "flow_runs = NULL, task_runs = NULL, first_log = NULL, last_log = NULL"
+        execute(f"UPDATE change SET {emptied} WHERE seq = ?", (last,))
     return len(old)
 
 
@@ -156,8 +164,10 @@ def has_old(fetch: Fetch, before_time: int) -> bool:
 
 
 _COLUMNS = "seq, time, flow_runs, task_runs, first_log, last_log"
+_EMPTY = "(flow_runs IS NULL AND task_runs IS NULL AND first_log IS NULL)"
 _REMOVABLE = (
-    "SELECT seq, time FROM change WHERE seq <= (SELECT coalesce(min(shipped), 9223372036854775807) FROM shipment) "
+    f"SELECT seq, time FROM change WHERE NOT {_EMPTY} "
+    "AND seq <= (SELECT coalesce(min(shipped), 9223372036854775807) FROM shipment) "
     "AND seq < (SELECT max(seq) FROM change) ORDER BY seq LIMIT ?"
 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -36,10 +37,16 @@ class Listener:
         self._seen = -1
         self._pause = _SHORTEST_LOOK
         self._closed = False
+        self._guard = threading.Lock()
+        self._is_waiting = False
 
     def wait(self, timeout_seconds: float) -> bool:
         """Returns True when there may be something new, False after so many seconds or when this is closed."""
         deadline = time.monotonic() + timeout_seconds
+        with self._guard:
+            if self._closed:
+                return False
+            self._is_waiting = True
         try:
             while not self._closed:
                 if self._look():
@@ -51,13 +58,19 @@ class Listener:
         except (psycopg.Error, StoreError):
             return self._recover(deadline)
         finally:
-            if self._closed:
-                self._let_go()
+            with self._guard:
+                self._is_waiting = False
+                if self._closed:
+                    self._let_go()
         return False
 
     def close(self) -> None:
-        """Ends the wait; to be called from another thread than that which waits."""
-        self._closed = True
+        """Ends the wait; to be called from another thread than that which waits, if one does."""
+        with self._guard:
+            self._closed = True
+            if not self._is_waiting:
+                self._let_go()
+                return
         with suppress(OSError):
             os.write(self._ring, b"!")
 

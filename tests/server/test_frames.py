@@ -11,7 +11,7 @@ from tidemill.event_filters import RESOURCE_ID
 from tidemill.ids import new_id
 from tidemill.orchestration.observed import as_told
 from tidemill.server.frames import MalformedFrame, observation, read_event
-from tidemill.states import StateType
+from tidemill.states import FOREIGN, StateType
 
 RETRIED = ("Pending", "Running", "AwaitingRetry", "Retrying", "AwaitingRetry", "Retrying", "Completed")
 
@@ -114,6 +114,16 @@ def test_what_is_kept_of_policy_and_details(story):
     assert json.loads(entry.policy) == {"retries": 2, "retry_delay": [1.0, 2.0]}
     assert entry.details.scheduled_time.isoformat() == "2026-11-22T07:28:55.335924+00:00"
     assert as_told(None, observed(story("Pending"))).policy is None
+
+
+def test_what_its_client_says_of_a_result_is_kept_for_it(story):
+    frames = story("Pending", "Running", "Completed")
+    where = {"storage_key": "/tmp/there", "serializer": {"type": "pickle"}}
+    frames[2]["payload"]["validated_state"]["data"] = where
+    for order in itertools.permutations(frames):
+        kept = one_by_one(order).result
+        assert (kept.serializer, json.loads(kept.inline)) == (FOREIGN, where)
+    assert one_by_one(story("Completed")).result is None
 
 
 def test_a_task_run_outside_a_flow_has_none(story):

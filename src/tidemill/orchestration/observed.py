@@ -13,7 +13,7 @@ import msgspec
 
 from tidemill.ids import to_bytes
 from tidemill.records import Progress, Step, TaskRunEntry
-from tidemill.states import DEFAULT_NAMES, PENDING, RUNNING, SCHEDULED, TERMINAL_TYPES, StateDetails, StateType
+from tidemill.states import DEFAULT_NAMES, PENDING, RUNNING, SCHEDULED, TERMINAL_TYPES, ResultReference, StateDetails, StateType
 from tidemill.store import entries, reading, recording, writing
 
 _TERMINAL = frozenset(type.value for type in TERMINAL_TYPES)
@@ -44,6 +44,7 @@ class Observation(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     task_inputs: str = "{}"
     policy: str | None = None
     details: StateDetails | None = None
+    result: ResultReference | None = None
     task_version: str | None = None
     cache_key: str | None = None
     labels: str | None = None
@@ -68,7 +69,7 @@ def record_observed(execute: writing.Execute, observations: Sequence[Observation
     known = entries.task_run_entries_by_id(fetch, list(by_run))
     recording.write_task_runs(execute, [as_told(known.get(run_id), told) for run_id, told in by_run.items()])
     for run_id, all_told in by_run.items():
-        if labels := all_told[-1].labels:
+        if labels := next((told.labels for told in reversed(all_told) if told.labels), None):
             execute("UPDATE task_run SET labels = ? WHERE id = ?", (labels, to_bytes(run_id)))
     return lost
 
@@ -190,7 +191,7 @@ def _from(
         newest.details,
         None if entry is None else entry.input_hash,
         newest.cache_key if entry is None else newest.cache_key or entry.cache_key,
-        None if entry is None else entry.result,
+        newest.result or (None if entry is None else entry.result),
         None if entry is None else entry.lease_id,
     )
 

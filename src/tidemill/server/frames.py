@@ -12,12 +12,13 @@ from tidemill import clock, ids
 from tidemill.event_filters import RESOURCE_ID, RESOURCE_ROLE, Event
 from tidemill.orchestration.observed import Observation
 from tidemill.records import RunPolicy
-from tidemill.states import DEFAULT_NAMES, StateDetails, StateType
+from tidemill.states import DEFAULT_NAMES, FOREIGN, ResultReference, StateDetails, StateType
 from tidemill.texts import storable
 
 _TASK_RUN = "prefect.task-run."
 _FLOW_RUN = "prefect.flow-run."
 _NO_DETAILS = StateDetails()
+_NOTHING = msgspec.Raw(b"null")
 
 
 class MalformedFrame(ValueError):
@@ -29,6 +30,7 @@ class _State(msgspec.Struct, gc=False):
     name: str | None = None
     message: str | None = None
     state_details: StateDetails | None = None
+    data: msgspec.Raw = _NOTHING
 
 
 class _Policy(msgspec.Struct, gc=False):
@@ -120,6 +122,7 @@ def _observation(run_id: str, event: Event, state: _State, run: _TaskRun) -> Obs
         task_inputs=_encode(run.task_inputs).decode() if run.task_inputs else "{}",
         policy=_policy(bytes(run.empirical_policy)),
         details=None if details is None or details == _NO_DETAILS else details,
+        result=None if bytes(state.data) == b"null" else ResultReference(FOREIGN, bytes(state.data)),
         task_version=run.task_version,
         cache_key=run.cache_key,
         labels=_encode(run.labels).decode() if run.labels else None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import Enum
 from typing import Annotated, NamedTuple
 
@@ -50,11 +50,23 @@ class NameFilter(_Filter):
 
 
 class TimeFilter(_Filter):
-    """On a time; both ends are part of the span."""
+    """On a time; both ends are part of the span. One without a zone is UTC."""
 
     before_: datetime | None = None
     after_: datetime | None = None
     is_null_: bool | None = None
+
+    def __post_init__(self) -> None:
+        self.before_, self.after_ = _in_utc(self.before_), _in_utc(self.after_)
+
+
+def _in_utc(when: datetime | None) -> datetime | None:
+    if when is None or when.tzinfo is None:
+        return when and when.replace(tzinfo=UTC)
+    try:
+        return when.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{when.isoformat()} is outside the calendar in UTC") from None
 
 
 class TagsFilter(_Filter):
@@ -96,8 +108,31 @@ class ExistsFilter(_Filter):
     exists_: bool | None = None
 
 
+class NullFilter(_Filter):
+    operator: Operator = Operator.and_
+    is_null_: bool | None = None
+
+
+class MembershipFilter(_Filter):
+    """On the name of something that a run may belong to."""
+
+    operator: Operator = Operator.and_
+    any_: list[str] | None = None
+    is_null_: bool | None = None
+
+
+class CreatedByFilter(_Filter):
+    """On who had a run created."""
+
+    operator: Operator = Operator.and_
+    id_: list[Id] | None = None
+    type_: list[str] | None = None
+    is_null_: bool | None = None
+
+
 class FlowFilter(_Filter):
     operator: Operator = Operator.and_
+    deployment: NullFilter | None = None
     id: IdFilter | None = None
     name: NameFilter | None = None
     tags: TagsFilter | None = None
@@ -116,6 +151,10 @@ class FlowRunFilter(_Filter):
     parent_flow_run_id: IdFilter | None = None
     parent_task_run_id: IdFilter | None = None
     idempotency_key: NameFilter | None = None
+    next_scheduled_start_time: TimeFilter | None = None
+    deployment_id: IdFilter | None = None
+    work_queue_name: MembershipFilter | None = None
+    created_by: CreatedByFilter | None = None
 
 
 class TaskRunFilter(_Filter):
@@ -166,12 +205,55 @@ class ArtifactFilter(_Filter):
     task_run_id: IdFilter | None = None
 
 
+class NumberFilter(_Filter):
+    """On a number; both ends are part of the span."""
+
+    ge_: int | None = None
+    le_: int | None = None
+    is_null_: bool | None = None
+
+
+class FlagFilter(_Filter):
+    eq_: bool | None = None
+
+
+class FlowOrDeploymentNameFilter(_Filter):
+    like_: str | None = None
+
+
+class DeploymentFilter(_Filter):
+    operator: Operator = Operator.and_
+    id: IdFilter | None = None
+    name: NameFilter | None = None
+    flow_or_deployment_name: FlowOrDeploymentNameFilter | None = None
+    paused: FlagFilter | None = None
+    tags: TagsFilter | None = None
+    work_queue_name: MembershipFilter | None = None
+    concurrency_limit: NumberFilter | None = None
+
+
+class WorkPoolFilter(_Filter):
+    operator: Operator = Operator.and_
+    id: IdFilter | None = None
+    name: NameFilter | None = None
+    type: NameFilter | None = None
+
+
+class WorkQueueFilter(_Filter):
+    operator: Operator = Operator.and_
+    id: IdFilter | None = None
+    name: NameFilter | None = None
+
+
 class Filters(_Filter):
     """What a listing of flows, flow runs or task runs is narrowed by: itself, and what it belongs to or consists of."""
 
     flows: FlowFilter | None = None
     flow_runs: FlowRunFilter | None = None
     task_runs: TaskRunFilter | None = None
+    deployments: DeploymentFilter | None = None
+    work_pools: WorkPoolFilter | None = None
+    work_queues: WorkQueueFilter | None = None
 
 
 class FlowSort(str, Enum):

@@ -139,6 +139,9 @@ class Settings:
     )
     server_max_body: int = _setting(16 * 1024 * 1024, SIZE, "Largest body of a request, in bytes, that a server accepts.")
     server_logging_level: str = _setting("INFO", LEVEL, "Least severe level that a server logs, by name or number.")
+    server_api_default_limit: int = _setting(
+        200, COUNT, "Most records that a server gives in one answer, and as many as it gives unasked."
+    )
     server_access_log: Literal["off", "text", "json"] = _setting(
         "off", choice("off", "text", "json"), "How a server logs each request: not, as text, or as one JSON object."
     )

@@ -20,6 +20,8 @@ from tidemill.server.routes import (
     root,
     saved_searches,
     variables,
+    flow_runs,
+    flows,
 )
 from tidemill.server.services import Services
 from tidemill.server.sockets import events_in, events_out, logs_out
@@ -32,6 +34,9 @@ _ROUTES = (
     logs_out,
     events,
     variables,
+    flows,
+    flow_runs,
+    flow_run_actions,
     artifacts,
     saved_searches,
     flow_run_inputs,

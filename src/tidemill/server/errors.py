@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from litestar import MediaType, Request, Response
-from litestar.exceptions import HTTPException, ValidationException
+from litestar.exceptions import ClientException, HTTPException, ValidationException
 
 from tidemill.exceptions import (
     FlowRunIsLive,
@@ -55,7 +55,13 @@ def _refused(request: Request[Any, Any, Any], error: HTTPException) -> Response[
 
 def _unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     _log.error("%s %s failed.", request.method, request.url.path, exc_info=error)
+    if type(error) is ClientException and error.status_code == 400:  # a body that cannot be read
+        return _invalid([{"msg": error.detail, "type": "json_invalid", "loc": ["body"]}])
     return _response(500, {"exception_message": "Internal Server Error"})
+
+
+def _out_of_range(request: Request[Any, Any, Any], error: OverflowError) -> Response[Any]:
+    return _invalid([{"msg": f"A number is too large: {error}", "type": "value_error", "loc": ["body"]}])
 
 
 def _details(error: ValidationException) -> list[dict[str, Any]]:
@@ -83,3 +89,4 @@ EXCEPTION_HANDLERS: dict[int | type[Exception], Callable[[Request[Any, Any, Any]
     HTTPException: _refused,
     Exception: _unexpected,
 }
+    OverflowError: _out_of_range,

@@ -12,7 +12,8 @@ from tidemill import clock, ids
 from tidemill.filters import EVERYTHING, FIRST_PAGE, ArtifactFilter, ArtifactSort, Filters, Page
 from tidemill.side_records import Artifact, ArtifactChange, ArtifactCollection, NewArtifact
 from tidemill.store import rows
-from tidemill.store.filtering import ARTIFACT_ORDER, Condition, artifact_condition
+from tidemill.store.filtering import Condition, artifact_condition
+from tidemill.store.ordering import ARTIFACT_ORDER
 from tidemill.store.rows import Execute, Fetch
 
 _COLUMNS = (

@@ -1,4 +1,4 @@
-"""Turns filters into SQL conditions with bound values, and sorts into ORDER BY.
+"""Turns filters into SQL conditions with bound values.
 
 The conditions name their tables (`flow`, `flow_run`, `task_run`, `log`), so they fit any query that selects from these.
 """
@@ -9,32 +9,31 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+import msgspec
+
 from tidemill import clock, ids
 from tidemill.filters import (
     ArtifactFilter,
-    ArtifactSort,
+    CreatedByFilter,
     ExistsFilter,
     Filters,
     FlowFilter,
     FlowRunFilter,
-    FlowRunSort,
-    FlowSort,
     IdFilter,
     KeyFilter,
     LevelFilter,
     LogFilter,
-    LogSort,
+    MembershipFilter,
     NameFilter,
+    NullFilter,
     Operator,
     StateFilter,
     StateTypeFilter,
     TagsFilter,
     TaskRunFilter,
-    TaskRunSort,
     TextSearchFilter,
     TimeFilter,
     VariableFilter,
-    VariableSort,
 )
 
 
@@ -50,7 +49,7 @@ _TERM = re.compile(r'([+-]?)(?:"([^"]*)"|(\S+))')
 
 def flow_condition(filters: Filters) -> Condition:
     """Which flows: by themselves, and by having such runs."""
-    conditions = [_flow(filters.flows)]
+    conditions = [_flow(filters.flows), *_of_deployments(filters)]
     if filters.flow_runs or filters.task_runs:
         inner = flow_run_condition(Filters(flow_runs=filters.flow_runs, task_runs=filters.task_runs))
         conditions.append(_within("flow.id IN (SELECT flow_run.flow_id FROM flow_run WHERE {})", inner))
@@ -59,7 +58,7 @@ def flow_condition(filters: Filters) -> Condition:
 
 def flow_run_condition(filters: Filters) -> Condition:
     """Which flow runs: by themselves, by their flow, and by having such task runs."""
-    conditions = [_flow_run(filters.flow_runs)]
+    conditions = [_flow_run(filters.flow_runs), *_of_deployments(filters)]
     if filters.flows:
         conditions.append(_within("flow_run.flow_id IN (SELECT flow.id FROM flow WHERE {})", _flow(filters.flows)))
     if filters.task_runs:
@@ -70,7 +69,7 @@ def flow_run_condition(filters: Filters) -> Condition:
 
 def task_run_condition(filters: Filters) -> Condition:
     """Which task runs: by themselves, by their flow run, and by its flow."""
-    conditions = [_task_run(filters.task_runs)]
+    conditions = [_task_run(filters.task_runs), *_of_deployments(filters)]
     if filters.flows or filters.flow_runs:
         inner = flow_run_condition(Filters(flows=filters.flows, flow_runs=filters.flow_runs))
         conditions.append(_within("task_run.flow_run_id IN (SELECT flow_run.id FROM flow_run WHERE {})", inner))
@@ -115,57 +114,6 @@ def artifact_condition(filter: ArtifactFilter | None, filters: Filters) -> Condi
     return _all(conditions)
 
 
-FLOW_ORDER = {
-    FlowSort.CREATED_DESC: "flow.created DESC, flow.id DESC",
-    FlowSort.UPDATED_DESC: "flow.updated DESC, flow.id DESC",
-    FlowSort.NAME_ASC: "flow.name ASC",
-    FlowSort.NAME_DESC: "flow.name DESC",
-}
-_NEXT_START = "CASE WHEN {0}.state_type = 'SCHEDULED' THEN {0}.{1} END ASC NULLS LAST, {0}.id DESC"
-_BEGAN = "coalesce(flow_run.start_time, flow_run.expected_start_time)"
-FLOW_RUN_ORDER = {
-    FlowRunSort.ID_DESC: "flow_run.id DESC",
-    FlowRunSort.START_TIME_ASC: f"{_BEGAN} ASC NULLS LAST, flow_run.id ASC",
-    FlowRunSort.START_TIME_DESC: f"{_BEGAN} DESC NULLS LAST, flow_run.id DESC",
-    FlowRunSort.EXPECTED_START_TIME_ASC: "flow_run.expected_start_time ASC NULLS LAST, flow_run.id ASC",
-    FlowRunSort.EXPECTED_START_TIME_DESC: "flow_run.expected_start_time DESC NULLS LAST, flow_run.id DESC",
-    FlowRunSort.NAME_ASC: "flow_run.name ASC, flow_run.id DESC",
-    FlowRunSort.NAME_DESC: "flow_run.name DESC, flow_run.id DESC",
-    FlowRunSort.NEXT_SCHEDULED_START_TIME_ASC: _NEXT_START.format("flow_run", "expected_start_time"),
-    FlowRunSort.END_TIME_DESC: "flow_run.end_time DESC NULLS LAST, flow_run.id DESC",
-}
-# A task run is expected to start when it is created; it has no column for that.
-TASK_RUN_ORDER = {
-    TaskRunSort.ID_DESC: "task_run.id DESC",
-    TaskRunSort.EXPECTED_START_TIME_ASC: "task_run.created ASC, task_run.id ASC",
-    TaskRunSort.EXPECTED_START_TIME_DESC: "task_run.created DESC, task_run.id DESC",
-    TaskRunSort.NAME_ASC: "task_run.name ASC, task_run.id DESC",
-    TaskRunSort.NAME_DESC: "task_run.name DESC, task_run.id DESC",
-    TaskRunSort.NEXT_SCHEDULED_START_TIME_ASC: _NEXT_START.format("task_run", "created"),
-    TaskRunSort.END_TIME_DESC: "task_run.end_time DESC NULLS LAST, task_run.id DESC",
-    TaskRunSort.DURATION_ASC: "task_run.total_run_time ASC, task_run.id DESC",
-    TaskRunSort.DURATION_DESC: "task_run.total_run_time DESC, task_run.id DESC",
-}
-LOG_ORDER = {
-    LogSort.TIMESTAMP_ASC: "log.timestamp ASC, log.seq ASC",
-    LogSort.TIMESTAMP_DESC: "log.timestamp DESC, log.seq DESC",
-}
-
-VARIABLE_ORDER = {
-    VariableSort.CREATED_DESC: "variable.created DESC, variable.id DESC",
-    VariableSort.UPDATED_DESC: "variable.updated DESC, variable.id DESC",
-    VariableSort.NAME_ASC: "variable.name ASC",
-    VariableSort.NAME_DESC: "variable.name DESC",
-}
-ARTIFACT_ORDER = {
-    ArtifactSort.CREATED_DESC: "artifact.created DESC, artifact.id DESC",
-    ArtifactSort.UPDATED_DESC: "artifact.updated DESC, artifact.id DESC",
-    ArtifactSort.ID_DESC: "artifact.id DESC",
-    ArtifactSort.KEY_ASC: "artifact.key ASC NULLS FIRST, artifact.id DESC",
-    ArtifactSort.KEY_DESC: "artifact.key DESC NULLS LAST, artifact.id DESC",
-}
-
-
 def _flow(filter: FlowFilter | None) -> Condition:
     if filter is None:
         return _all([])
@@ -174,6 +122,7 @@ def _flow(filter: FlowFilter | None) -> Condition:
         _on_id("flow.id", filter.id),
         _on_name("flow.name", filter.name),
         _on_tags("flow.tags", filter.tags),
+        _on_nothing(filter.deployment),
     )
 
 
@@ -193,6 +142,10 @@ def _flow_run(filter: FlowRunFilter | None) -> Condition:
         _on_id("flow_run.parent_flow_run_id", filter.parent_flow_run_id),
         _on_id("flow_run.parent_task_run_id", filter.parent_task_run_id),
         _on_name("flow_run.idempotency_key", filter.idempotency_key),
+        _on_next_start(filter.next_scheduled_start_time),
+        _on_nothing(filter.deployment_id),
+        _on_nothing(filter.work_queue_name),
+        _on_nothing(filter.created_by),
     )
 
 
@@ -225,6 +178,33 @@ def _artifact(filter: ArtifactFilter | None) -> Condition:
         _on_id("artifact.flow_run_id", filter.flow_run_id),
         _on_id("artifact.task_run_id", filter.task_run_id),
     )
+
+
+def _of_deployments(filters: Filters) -> Iterable[Condition]:
+    """There are no deployments, work pools and queues yet, so nothing belongs to any."""
+    if filters.deployments or filters.work_pools or filters.work_queues:
+        yield Condition("FALSE")
+
+
+def _on_nothing(filter: IdFilter | NullFilter | MembershipFilter | CreatedByFilter | None) -> Iterable[Condition]:
+    """On what no record has yet: it is null, and none of anything."""
+    if filter is None:
+        return
+    conditions = [Condition("TRUE" if filter.is_null_ else "FALSE")] if filter.is_null_ is not None else []
+    conditions += [Condition("FALSE") for name in ("any_", "id_", "type_") if getattr(filter, name, None) is not None]
+    yield _joined(filter.operator, conditions)
+
+
+def _on_next_start(filter: TimeFilter | None) -> Iterable[Condition]:
+    """On when a run is to start that is scheduled; of another, that is null."""
+    if filter is None:
+        return
+    scheduled = Condition("flow_run.state_type = 'SCHEDULED'")
+    if filter.is_null_ is not None:
+        yield _within("NOT {}", scheduled) if filter.is_null_ else scheduled
+    if filter.before_ is not None or filter.after_ is not None:
+        yield scheduled
+    yield from _on_time("flow_run.expected_start_time", msgspec.structs.replace(filter, is_null_=None))
 
 
 def _on_id(column: str, filter: IdFilter | None) -> Iterable[Condition]:

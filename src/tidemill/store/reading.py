@@ -24,17 +24,8 @@ from tidemill.filters import (
 from tidemill.records import Flow, FlowRun, Log, TaskRun
 from tidemill.states import State, StateType
 from tidemill.store import columns
-from tidemill.store.filtering import (
-    FLOW_ORDER,
-    FLOW_RUN_ORDER,
-    LOG_ORDER,
-    TASK_RUN_ORDER,
-    Condition,
-    flow_condition,
-    flow_run_condition,
-    log_condition,
-    task_run_condition,
-)
+from tidemill.store.filtering import Condition, flow_condition, flow_run_condition, log_condition, task_run_condition
+from tidemill.store.ordering import FLOW_ORDER, FLOW_RUN_ORDER, LOG_ORDER, TASK_RUN_ORDER
 from tidemill.store.rows import count, select
 
 T = TypeVar("T")
@@ -109,7 +100,7 @@ def overdue_flow_runs(fetch: Fetch, before: int, limit: int) -> list[tuple[str, 
         "SELECT id, expected_start_time FROM flow_run WHERE state_type = 'SCHEDULED' AND state_name = 'Scheduled' "
         "AND +expected_start_time < ? ORDER BY +expected_start_time LIMIT ?"
     )
-    return [(from_bytes(row[0]), row[1]) for row in fetch(sql, (before, limit))]
+    return [(ids.from_bytes(row[0]), row[1]) for row in fetch(sql, (before, limit))]
 
 
 def count_flow_runs(fetch: Fetch, filters: Filters = EVERYTHING) -> int:

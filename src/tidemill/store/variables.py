@@ -11,7 +11,8 @@ from tidemill import clock, ids
 from tidemill.filters import FIRST_PAGE, Page, VariableFilter, VariableSort
 from tidemill.side_records import NewVariable, Variable, VariableChange
 from tidemill.store import rows
-from tidemill.store.filtering import VARIABLE_ORDER, Condition, variable_condition
+from tidemill.store.filtering import Condition, variable_condition
+from tidemill.store.ordering import VARIABLE_ORDER
 from tidemill.store.rows import Execute, Fetch
 
 _COLUMNS = "variable.id, variable.name, variable.value, variable.tags, variable.created, variable.updated"

@@ -5,7 +5,7 @@ Each function runs inside its caller's transaction. What may be written is decid
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -14,7 +14,8 @@ from tidemill import clock
 from tidemill.ids import from_bytes, new_id, to_bytes
 from tidemill.records import FlowRunPolicy, NewFlowRun
 from tidemill.states import RUNNING, TERMINAL_TYPES, ResultReference, State, StateDetails, StateType
-from tidemill.store import changes
+from tidemill.store import changes, rows
+from tidemill.store.filtering import Condition
 from tidemill.texts import storable
 
 Execute = Callable[[str, Sequence[Any]], Any]
@@ -243,6 +244,15 @@ def _insert_state(execute: Execute, flow_run_id: str, seq: int, state: State[Any
             None if result is None else result.storage_key,
         ),
     )
+
+
+def change_flow_run(execute: Execute, flow_run_id: str, values: Mapping[str, Any]) -> bool:
+    """Gives columns of a flow run new values; False if there is none of this id."""
+    condition = Condition("id = ?", (to_bytes(flow_run_id),))
+    if not rows.change(execute, "flow_run", {**values, "updated": clock.now()}, condition):
+        return False
+    changes.note(execute, flow_runs=[flow_run_id])
+    return True
 
 
 def write_policy(execute: Execute, flow_run_id: str, policy: FlowRunPolicy) -> None:

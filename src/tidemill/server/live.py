@@ -208,7 +208,7 @@ class Reader:
                 self._hand_over(page, sum(len(event.frame) for event in page.events))
 
     def _next(self, position: Position) -> EventPage | None:
-        """What comes next; None if there was nothing for a while."""
+        """What comes next; None if there is nothing, and then waits until there is."""
         kind = self._database.kind
         try:
             page = following.next_page(self._database.fetch, kind, position, _EVENTS_A_PAGE, _EVERYTHING)
@@ -217,7 +217,8 @@ class Reader:
             return EventPage([following.reset(latest)], latest)
         if page.position != position:
             return page
-        self._database.wait_for_change(_SECONDS_A_WAIT)
+        while not self._stopped.is_set() and not self._database.wait_for_change(_SECONDS_A_WAIT):
+            pass
         return None
 
     def _hand_over(self, page: EventPage, size: int) -> None:

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
-_SECONDS_BETWEEN_LOOKS = 0.025
+_SECONDS_BETWEEN_LOOKS = 0.05
 
 
 class CommitWatch:

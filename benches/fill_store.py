@@ -16,7 +16,8 @@ _ENDS = (Completed, Completed, Completed, Completed, Completed, Completed, Compl
 
 
 def main(count: int) -> None:
-    store = open_store(settings.current())
+    current = settings.current()
+    store = open_store(current.database_address, durability=current.durability)
     chance = random.Random(1)
     began = clock.to_datetime(clock.now()) - timedelta(seconds=count)
     for start in range(0, count, _A_TRANSACTION):

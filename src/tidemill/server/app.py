@@ -16,12 +16,13 @@ from tidemill.server.routes import (
     concurrency_limits,
     concurrency_limits_v2,
     events,
+    flow_run_actions,
     flow_run_inputs,
+    flow_runs,
+    flows,
     root,
     saved_searches,
     variables,
-    flow_runs,
-    flows,
 )
 from tidemill.server.services import Services
 from tidemill.server.sockets import events_in, events_out, logs_out

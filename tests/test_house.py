@@ -42,7 +42,16 @@ ROWS: dict[str, set[str]] = {
 }
 
 # Who may touch the KEEP; everybody else enters by the door.
-KEEPERS = {"store", "orchestration", "client.local", "client.session", "client.caching", "client.key_folder", "server", "cli"}
+KEEPERS = {
+    "store",
+    "orchestration",
+    "client.local",
+    "client.session",
+    "client.caching",
+    "client.key_folder",
+    "server",
+    "cli",
+} | {f"client.{module}" for module in ("journal", "remote", "shipper", "shipping")}
 
 # What the server, which runs nobody's code, does without.
 NOT_FOR_THE_SERVER = {"FACE", "RUN", "DOOR"}
@@ -103,7 +112,12 @@ HOMES: dict[str, set[str]] = {
 # Imports inside functions: {file: {module: why it waits}}. Only start-up time and optional extras are reasons.
 LATE_IMPORTS: dict[str, dict[str, str]] = {
     "__init__.py": {"tidemill.runners.dask": "an optional extra, and start-up time"},
+    "client/__init__.py": {
+        "tidemill.client.journal": "start-up time: only with a server's address (TIDEMILL_API_URL)",
+        "tidemill.client.remote": "start-up time: as tidemill.client.journal",
+    },
     "cli/__init__.py": {"tidemill.cli.app": "start-up time: `--version` needs no commands"},
+    "cli/server.py": {"tidemill.server.program": "start-up time: only who starts a server needs the web framework"},
     "cli/output.py": {"tidemill.cli.tables": "start-up time: rich is loaded where a table is drawn"},
     "colour.py": {"asyncio": "start-up time: plain flows never need it"},
     "engine/calls.py": {"asyncio": "start-up time: plain flows never need it"},
@@ -132,6 +146,7 @@ LATE_IMPORTS: dict[str, dict[str, str]] = {
     "storage.py": {"fsspec.core": "an optional extra: only results at a URL need it"},
     "store/__init__.py": {"tidemill.store.postgres": "an optional extra: only a database at a URL needs it"},
     "store/postgres.py": {"tidemill.store.copying": "start-up time: only a backup needs it"},
+    "store/leadership.py": {"tidemill.store.postgres_leadership": "an optional extra: only PostgreSQL needs it"},
     "store/sqlite.py": {"ctypes": "start-up time: only a forked child needs it"},
 }
 

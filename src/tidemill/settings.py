@@ -26,6 +26,7 @@ from tidemill.setting_kinds import (
     PATH,
     PORT,
     SECONDS,
+    SECRET,
     SIZE,
     TEXT,
     Kind,
@@ -46,6 +47,9 @@ class DatabaseLimits(NamedTuple):
     lock_timeout: float = 30.0
     reconnect_timeout: float = 60.0
     connections: int = 16
+
+
+DEFAULT_LIMITS = DatabaseLimits()
 
 
 class Origin(NamedTuple):
@@ -74,26 +78,33 @@ class Settings:
         None, DATABASE_URL, "Database that keeps the runs; without one, the file tidemill.db in the home."
     )
     database_connect_timeout: float = _setting(
-        DatabaseLimits().connect_timeout, INTERVAL, "Seconds to wait for a connection to PostgreSQL."
+        DEFAULT_LIMITS.connect_timeout, INTERVAL, "Seconds to wait for a connection to PostgreSQL."
     )
     database_statement_timeout: float = _setting(
-        DatabaseLimits().statement_timeout, SECONDS, "Seconds that a statement may take in PostgreSQL; 0 for any."
+        DEFAULT_LIMITS.statement_timeout, SECONDS, "Seconds that a statement may take in PostgreSQL; 0 for any."
     )
     database_lock_timeout: float = _setting(
-        DatabaseLimits().lock_timeout, SECONDS, "Seconds to wait for what others change in PostgreSQL; 0 for any."
+        DEFAULT_LIMITS.lock_timeout, SECONDS, "Seconds to wait for what others change in PostgreSQL; 0 for any."
     )
     database_reconnect_timeout: float = _setting(
-        DatabaseLimits().reconnect_timeout, SECONDS, "Seconds for which work waits for a PostgreSQL that has gone to come back."
+        DEFAULT_LIMITS.reconnect_timeout, SECONDS, "Seconds for which work waits for a PostgreSQL that has gone to come back."
     )
     database_connections: int = _setting(
-        DatabaseLimits().connections, COUNT, "Most connections of one process to PostgreSQL; it makes them when needed."
+        DEFAULT_LIMITS.connections, COUNT, "Most connections of one process to PostgreSQL; it makes them when needed."
     )
     durability: Literal["process", "power", "relaxed"] = _setting(
         "process",
         choice("process", "power", "relaxed"),
         "What a committed run survives: the process's death, also a power cut, or (relaxed) neither for 50 ms.",
     )
-    api_url: str | None = _setting(None, API_URL, "API of a server to record runs on (not in this version: it refuses).")
+    api_url: str | None = _setting(None, API_URL, "API of a server to record runs on, instead of a database here.")
+    api_key: str | None = _setting(None, SECRET, "Token by which that server knows this user.")
+    api_auth_string: str | None = _setting(
+        None, NAME_AND_PASSWORD, "Name and password for that server, where it asks for them (name:password)."
+    )
+    remote_acknowledge_seconds: float = _setting(
+        30.0, SECONDS, "Longest wait, at the end of a flow, for the server to have all of it; the rest is sent later."
+    )
     logging_level: str = _setting("INFO", LEVEL, "Least severe level that runs log, by name or number.")
     logging_format: Literal["standard", "quiet", "json"] = _setting(
         "standard",
@@ -128,6 +139,9 @@ class Settings:
     flush_interval: float = _setting(0.05, INTERVAL, "Longest time, in seconds, for which a transition or log waits in memory.")
     server_api_host: str = _setting("127.0.0.1", TEXT, "Address that a server listens on.")
     server_api_port: int = _setting(4200, PORT, "Port that a server listens on.")
+    server_api_default_limit: int = _setting(
+        200, COUNT, "Most records that a server gives in one answer, and as many as it gives unasked."
+    )
     server_api_auth_string: str | None = _setting(
         None, NAME_AND_PASSWORD, "Name and password that a server asks for, beside tokens (name:password)."
     )
@@ -139,12 +153,10 @@ class Settings:
     )
     server_max_body: int = _setting(16 * 1024 * 1024, SIZE, "Largest body of a request, in bytes, that a server accepts.")
     server_logging_level: str = _setting("INFO", LEVEL, "Least severe level that a server logs, by name or number.")
-    server_api_default_limit: int = _setting(
-        200, COUNT, "Most records that a server gives in one answer, and as many as it gives unasked."
-    )
     server_access_log: Literal["off", "text", "json"] = _setting(
         "off", choice("off", "text", "json"), "How a server logs each request: not, as text, or as one JSON object."
     )
+    retention_days: int = _setting(90, COUNT, "Days after which a server removes runs that have ended; 0 keeps them for ever.")
 
     @property
     def database_path(self) -> str:

@@ -14,6 +14,23 @@ from tidemill.exceptions import StoreError
 _RETRY_SECONDS = 1.0
 
 
+class Bell:
+    """Wakes a thread that waits for it. Not an Event: a signal handler that records while the same thread is inside
+    `Event.set` would wait for itself."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # taken while nobody has rung
+        self._lock.acquire()
+
+    def ring(self) -> None:
+        with suppress(RuntimeError):  # it has been rung already
+            self._lock.release()
+
+    def wait(self, seconds: float) -> None:
+        """Returns when it is rung, or was since the last time, or after so many seconds, which may be infinite."""
+        self._lock.acquire(timeout=-1 if seconds == math.inf else min(max(0.0, seconds), threading.TIMEOUT_MAX))
+
+
 class Pulse:
     """Beats while there is something to do, and sleeps otherwise.
 
@@ -42,10 +59,7 @@ class Pulse:
         self._look = look
         self._look_seconds = look_seconds
         self._next_look = math.inf
-        # Taken while there is nothing to do, and given back to wake the thread. Not an Event: a signal handler that records
-        # while the same thread is inside `Event.set` would wait for itself.
-        self._bell = threading.Lock()
-        self._bell.acquire()
+        self._bell = Bell()
         self._thread: threading.Thread | None = None
         self._stopped = False
         recorder.wake = self._wake
@@ -64,7 +78,7 @@ class Pulse:
 
     def stop(self) -> None:
         self._stopped = True
-        self._ring()
+        self._bell.ring()
 
     def _wake(self) -> None:
         self._recorder.wake = None
@@ -72,11 +86,7 @@ class Pulse:
             self._thread = threading.Thread(target=self._run, name="tidemill-pulse", daemon=True)
             self._thread.start()
         else:
-            self._ring()
-
-    def _ring(self) -> None:
-        with suppress(RuntimeError):  # it has been rung already
-            self._bell.release()
+            self._bell.ring()
 
     def _run(self) -> None:
         while not self._stopped:
@@ -110,6 +120,5 @@ class Pulse:
         self._recorder.wake = self._wake
         if not self._recorder.waiting:  # else something was added between the last look and the line above
             due = min(self._next_renewal, self._next_look)
-            rest = -1 if due == math.inf else min(max(0.0, due - time.monotonic()), threading.TIMEOUT_MAX)
-            self._bell.acquire(timeout=rest)
+            self._bell.wait(due - time.monotonic())
         self._recorder.wake = None

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import TypeVar
 
 from tidemill import clock, orchestration
 from tidemill.client.pulse import Pulse
@@ -31,7 +32,7 @@ class Session:
     """The process's place at one store."""
 
     def __init__(self, settings: Settings) -> None:
-        self.store: Store = open_store(settings.database_path, durability=settings.durability)
+        self.store: Store = self.open_store(settings)
         self.recorder = Recorder(self.store.database, self._record, relaxed=settings.durability == "relaxed")
         self.closed = False
         # The flow runs that this process works on, each with its attempt.
@@ -42,6 +43,15 @@ class Session:
         self._lease_seconds = settings.lease_seconds
         self._flush_interval = settings.flush_interval
         self._start_pulse()
+
+    @staticmethod
+    def place_of(settings: Settings) -> tuple[str | None, ...]:
+        """What tells sessions of this kind from each other, beside the durability."""
+        return (settings.database_address,)
+
+    def open_store(self, settings: Settings) -> Store:
+        """The store in which the runs are recorded."""
+        return open_store(settings.database_address, durability=settings.durability, limits=settings.database_limits)
 
     def lease(self) -> Lease:
         """The claim under which this process works on runs, from now on kept alive."""
@@ -144,9 +154,21 @@ class Session:
                 self.recorder.flush()
             if self._lease is not None:
                 with suppress(StoreError):  # who cannot write has told so; the lease then ends by itself
-                    orchestration.release_lease(self.store, self._lease)
+                    self._release(self._lease)
+            self.hand_over()
         finally:
             self.store.database.close()
+
+    def _release(self, lease: Lease) -> None:
+        """Gives the lease back, once what another thread is just writing is written."""
+        self.store.database.enter()
+        try:
+            orchestration.release_lease(self.store, lease)
+        finally:
+            self.store.database.leave()
+
+    def hand_over(self) -> None:
+        """The last that is done while the store is open."""
 
     def after_fork(self) -> None:
         """In a forked child: its parent writes what waits; the child records for the parent's runs under the parent's
@@ -219,16 +241,23 @@ class Session:
             self.recorder.refuse(flow_run_id, mine, f"the flow run was ended by others, as {type.value}")
 
 
-_sessions: dict[tuple[str, str], Session] = {}
+S = TypeVar("S", bound=Session)
+_sessions: dict[tuple[str | None, ...], Session] = {}
 
 
 def session_for(settings: Settings) -> Session:
-    """The session of this process at the store that the settings name."""
-    key = (settings.database_path, settings.durability)
+    """The session of this process at the database that the settings name."""
+    return session_of_kind(Session, settings)
+
+
+def session_of_kind(kind: type[S], settings: Settings) -> S:
+    """The session of this process at the place that the settings name for this kind of session."""
+    key = (kind.__name__, *kind.place_of(settings), settings.durability)
     with _lock:
         session = _sessions.get(key)
         if session is None:
-            session = _sessions[key] = Session(settings)
+            session = _sessions[key] = kind(settings)
+        assert isinstance(session, kind)
         return session
 
 

@@ -38,8 +38,13 @@ _STATUSES: dict[type[TidemillError], int] = {
 }
 
 
+def status_of(error: TidemillError) -> int:
+    """The status of an answer that tells this error."""
+    return next((status for kind, status in _STATUSES.items() if isinstance(error, kind)), 500)
+
+
 def _told(request: Request[Any, Any, Any], error: TidemillError) -> Response[Any]:
-    status = next((status for kind, status in _STATUSES.items() if isinstance(error, kind)), 500)
+    status = status_of(error)
     if status >= 500:
         _log.error("%s %s: %s", request.method, request.url.path, error)
     if status == 422:
@@ -50,18 +55,18 @@ def _told(request: Request[Any, Any, Any], error: TidemillError) -> Response[Any
 def _refused(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
     if isinstance(error, ValidationException):
         return _invalid(_details(error))
-    return _response(error.status_code, {"detail": error.detail}, dict(error.headers or {}))
-
-
-def _unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
-    _log.error("%s %s failed.", request.method, request.url.path, exc_info=error)
     if type(error) is ClientException and error.status_code == 400:  # a body that cannot be read
         return _invalid([{"msg": error.detail, "type": "json_invalid", "loc": ["body"]}])
-    return _response(500, {"exception_message": "Internal Server Error"})
+    return _response(error.status_code, {"detail": error.detail}, dict(error.headers or {}))
 
 
 def _out_of_range(request: Request[Any, Any, Any], error: OverflowError) -> Response[Any]:
     return _invalid([{"msg": f"A number is too large: {error}", "type": "value_error", "loc": ["body"]}])
+
+
+def _unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+    _log.error("%s %s failed.", request.method, request.url.path, exc_info=error)
+    return _response(500, {"exception_message": "Internal Server Error"})
 
 
 def _details(error: ValidationException) -> list[dict[str, Any]]:
@@ -87,6 +92,6 @@ def _response(status: int, content: dict[str, Any], headers: dict[str, str] | No
 EXCEPTION_HANDLERS: dict[int | type[Exception], Callable[[Request[Any, Any, Any], Any], Response[Any]]] = {
     TidemillError: _told,
     HTTPException: _refused,
+    OverflowError: _out_of_range,
     Exception: _unexpected,
 }
-    OverflowError: _out_of_range,

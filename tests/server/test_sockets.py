@@ -116,6 +116,18 @@ def test_other_events_are_kept_once(served, wait_until, speaking):
     assert kept["received"]
 
 
+def test_an_event_that_is_too_large_is_left_out(serve, speaking, wait_until, caplog):
+    served = serve(server_max_event=100)
+    with speaking(served, "events/in") as socket:
+        for size in (200, 20):
+            event = {"id": new_id(), "occurred": "2026-11-22T07:28:28Z", "event": f"size-{size}"}
+            tell(socket, [{**event, "resource": {"prefect.resource.id": "x"}, "payload": {"text": "x" * size}}])
+    wait_until(lambda: kept_events(served))
+    assert [name for name, *_ in kept_events(served)] == ["size-20"]
+    assert "'size-200'" in caplog.text
+    assert "TIDEMILL_SERVER_MAX_EVENT" in caplog.text
+
+
 def test_nothing_that_was_told_is_lost_when_the_server_stops(serve, story, wait_until, speaking):
     served = serve()
     run = NewFlowRun(id=new_id(), name="brisk-otter", flow_name="my-flow")

@@ -24,6 +24,7 @@ _MOST_WAITING = 2000
 # What the database refuses only for a while is tried again.
 _PASSING = (StoreFull, StoreReadOnly, StoreUnreachable)
 _SECONDS_BEFORE_RETRY = 1.0
+_TOO_LARGE = "its payload is larger than this server keeps (TIDEMILL_SERVER_MAX_EVENT)."
 
 
 class Told(NamedTuple):
@@ -37,11 +38,13 @@ class Intake:
     """Takes what clients tell, and writes it within about 50 ms, many frames at a time.
 
     Args:
+        largest: bytes of an event's payload from which on the event is left out.
         arrived: is called when events other than the states of task runs have been written.
     """
 
-    def __init__(self, access: StoreAccess, arrived: Callable[[], None]) -> None:
+    def __init__(self, access: StoreAccess, largest: int, arrived: Callable[[], None]) -> None:
         self._access = access
+        self._largest = largest
         self._arrived = arrived
         self._waiting: list[Told] = []
         self._writing: asyncio.Task[None] | None = None
@@ -54,6 +57,9 @@ class Intake:
 
     async def take(self, told: Told) -> None:
         """Keeps it to be written soon; waits while too much is waiting."""
+        if told.observation is None and len(bytes(told.event.payload)) > self._largest:
+            _log.warning("The event %r (%s) is left out: %s", told.event.event, told.event.id, _TOO_LARGE)
+            return
         self._waiting.append(told)
         self._taken += 1
         if self._writing is None:

@@ -36,8 +36,10 @@ def of_id(artifact_id: str) -> Condition:
 
 
 def create(execute: Execute, new: NewArtifact, now: int) -> Artifact | None:
-    """Creates an artifact at the time `now` (microseconds); None if there is no flow run of the id it names."""
-    flow_run = ids.to_bytes(new.flow_run_id) if new.flow_run_id else None
+    """Creates an artifact at the time `now` (microseconds); None if it names a flow run that is not there. One that names only
+    a task run belongs to that one's flow run too, and goes with it."""
+    task_run = ids.to_bytes(new.task_run_id) if new.task_run_id else None
+    flow_run = ids.to_bytes(new.flow_run_id) if new.flow_run_id else _flow_run_of(execute, task_run)
     if flow_run and not execute("SELECT 1 FROM flow_run WHERE id = ? /*postgres: FOR KEY SHARE */", (flow_run,)).fetchall():
         return None
     values = (
@@ -48,7 +50,7 @@ def create(execute: Execute, new: NewArtifact, now: int) -> Artifact | None:
         _to_json(new.data),
         _to_json(new.metadata_),
         flow_run,
-        ids.to_bytes(new.task_run_id) if new.task_run_id else None,
+        task_run,
         now,
         now,
     )
@@ -121,6 +123,13 @@ def change(execute: Execute, artifact_id: str, changed: ArtifactChange, now: int
 def delete(execute: Execute, artifact_id: str) -> bool:
     """Removes an artifact; False if there is none."""
     return rows.delete(execute, "artifact", of_id(artifact_id))
+
+
+def _flow_run_of(execute: Execute, task_run: bytes | None) -> bytes | None:
+    if task_run is None:
+        return None
+    found = execute("SELECT flow_run_id FROM task_run WHERE id = ?", (task_run,)).fetchall()
+    return found[0][0] if found else None
 
 
 def _latest(filter: ArtifactFilter | None, runs: Filters) -> Condition:

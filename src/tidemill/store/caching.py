@@ -121,13 +121,21 @@ def release(execute: Execute, key: str, owner: str) -> None:
     execute("DELETE FROM cache_claim WHERE key = ? AND owner = ?", (key, to_bytes(owner)))
 
 
+def remove_expired(execute: Execute, now: int, limit: int) -> list[str | None]:
+    """Removes results that have expired at the time `now`, at most so many; gives the keys of their files, None for no file."""
+    oldest = "SELECT key FROM cache WHERE expires <= ? ORDER BY expires LIMIT ?"
+    gone = execute(f"DELETE FROM cache WHERE key IN ({oldest}) RETURNING result_key", (now, limit))
+    return [row[0] for row in gone.fetchall()]
+
+
 def keys_in_use(fetch: Fetch, keys: Sequence[str]) -> set[str]:
-    """Those of the keys of result files that some task run has as its own: a run that hit shares the file of the other."""
+    """Those of the keys of result files that some run or cached result has: a run that hit shares the file of the other."""
     used: set[str] = set()
     for start in range(0, len(keys), _MOST_KEYS_A_QUERY):
         part = keys[start : start + _MOST_KEYS_A_QUERY]
         marks = ",".join("?" * len(part))
-        used.update(row[0] for row in fetch(f"SELECT result_key FROM task_run WHERE result_key IN ({marks})", part))
+        for table in ("task_run", "flow_run_state", "cache"):
+            used.update(row[0] for row in fetch(f"SELECT result_key FROM {table} WHERE result_key IN ({marks})", part))
     return used
 
 

@@ -153,6 +153,17 @@ class SqliteDatabase:
         """A number that changes whenever another connection commits."""
         return self.fetch("PRAGMA data_version")[0][0]
 
+    def schema(self) -> int:
+        """The number of the last migration that the file has had, which is not migrated now; 0 if there is no file."""
+        if not os.path.exists(self.path):
+            return 0
+        with plain_errors(self.path):
+            connection: Any = apsw.Connection(self.path, flags=apsw.SQLITE_OPEN_READONLY)
+            try:
+                return _schema_of(connection)
+            finally:
+                connection.close()
+
     def wait_for_change(self, timeout_seconds: float) -> bool:
         """Returns True when something has been committed since this was last asked, or False after so many seconds, or when
         the database is closed. For one reader: it may be told more often than there is something new."""
@@ -366,7 +377,7 @@ class SqliteDatabase:
             raise too_new(self.path, version, migrate.latest())
         if version == migrate.latest():
             return
-        connection.execute(f"PRAGMA page_size={_PAGE_SIZE}; PRAGMA journal_mode=WAL")
+        connection.execute(f"PRAGMA page_size={_PAGE_SIZE}; PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL")
         connection.execute("BEGIN IMMEDIATE")
         try:
             for number, script in migrate.scripts_after(version):

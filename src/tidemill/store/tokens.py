@@ -80,6 +80,16 @@ def delete(execute: Execute, name: str) -> bool:
     return bool(execute("DELETE FROM token WHERE name = ? RETURNING 1", (name,)).fetchall())
 
 
+def delete_old(execute: Execute, before: int) -> int:
+    """Removes tokens that were revoked or expired before a time (microseconds), but for the newest; gives how many."""
+    gone = execute(
+        "DELETE FROM token WHERE (revoked < ? OR expires < ?) AND EXISTS "
+        "(SELECT 1 FROM token AS newer WHERE (newer.created, newer.id) > (token.created, token.id)) RETURNING 1",
+        (before, before),
+    )
+    return len(gone.fetchall())
+
+
 def _to_token(row: tuple[Any, ...]) -> Token:
     id, name, role, created, expires, last_used, revoked = row
     return Token(

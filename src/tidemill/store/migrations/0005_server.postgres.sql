@@ -22,6 +22,10 @@ CREATE INDEX flow_run_by_expected_start_descending ON flow_run (expected_start_t
 CREATE INDEX flow_run_by_end ON flow_run (end_time DESC NULLS LAST, id DESC);
 CREATE INDEX flow_run_state_by_time ON flow_run_state (timestamp);
 
+-- Who removes a run removes its result files, unless something else has them too.
+CREATE INDEX flow_run_state_by_result_key ON flow_run_state (result_key) WHERE result_key IS NOT NULL;
+CREATE INDEX cache_by_result_key ON cache (result_key) WHERE result_key IS NOT NULL;
+
 -- One row for each thing that a transaction changed or logged: who reads the settled ones "after this row" misses nothing, and
 -- sees nothing twice. The runs themselves are read where they are, as they are by then.
 CREATE TABLE change (

@@ -12,6 +12,10 @@ CREATE INDEX flow_run_by_expected_start ON flow_run (expected_start_time, id);
 CREATE INDEX flow_run_by_end ON flow_run (end_time, id);
 CREATE INDEX flow_run_state_by_time ON flow_run_state (timestamp);
 
+-- Who removes a run removes its result files, unless something else has them too.
+CREATE INDEX flow_run_state_by_result_key ON flow_run_state (result_key) WHERE result_key IS NOT NULL;
+CREATE INDEX cache_by_result_key ON cache (result_key) WHERE result_key IS NOT NULL;
+
 -- One row for each transaction that changed runs or logged: who reads "after this row" misses nothing, and sees nothing
 -- twice. The runs themselves are read where they are, as they are by then. The newest row is never removed, so that no number
 -- is given twice; AUTOINCREMENT, which sees to the same, would cost every commit a page more.

@@ -37,17 +37,11 @@ for line in sys.stdin:
 """
 
 SERVER = """
+import runpy
 import sys
-import uvicorn
-from tidemill.server.access import StoreAccess
-from tidemill.server.app import create_app
-from tidemill.server.services import Services
-from tidemill.settings import load
-from tidemill.store import open_store
 
-settings = load({})
-services = Services(settings, StoreAccess(lambda: open_store(settings.database_path, durability=settings.durability)))
-uvicorn.run(create_app(services), port=int(sys.argv[1]), log_level="warning", access_log=False)
+sys.argv = ["tidemill", "server", "start", "--port", sys.argv[1]]
+runpy.run_module("tidemill", run_name="__main__")
 """
 
 
@@ -67,6 +61,11 @@ class Listener:
             await asyncio.sleep(0.05)  # as the stream's `retry` asks for, only shorter
 
     async def listen(self) -> None:
+        """Until the server ends the stream.
+
+        Raises:
+            httpx2.TransportError: the connection broke.
+        """
         headers = {"Last-Event-ID": self.last} if self.last is not None else {}
         async with self.client.stream("GET", "/api/events/stream", headers=headers) as response:
             assert response.status_code == 200, response.status_code
@@ -112,6 +111,11 @@ def free_port() -> int:
         return listening.getsockname()[1]
 
 
+def start_server(start_script: Any, port: int) -> Any:
+    """A server at this port, which is waited for by whoever speaks to it."""
+    return start_script(SERVER, str(port))
+
+
 def test_no_listener_misses_an_event_or_gets_one_twice_while_the_server_is_killed(start_script: Any, home: Path):
     port = free_port()
     writers = [start_script(WRITER) for _ in range(3)]
@@ -125,7 +129,7 @@ def test_no_listener_misses_an_event_or_gets_one_twice_while_the_server_is_kille
         return all(writer.stdout.readline() == "done\n" for writer in writers)
 
     async def follow() -> None:
-        server = start_script(SERVER, str(port))
+        server = start_server(start_script, port)
         limits = httpx2.Limits(max_connections=None)
         async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE, limits=limits) as client:
             listeners = [Listener(client) for _ in range(LISTENERS)]
@@ -141,7 +145,7 @@ def test_no_listener_misses_an_event_or_gets_one_twice_while_the_server_is_kille
             assert await asyncio.to_thread(written)
             write()  # while there is no server
             assert await asyncio.to_thread(written)
-            start_script(SERVER, str(port))
+            start_server(start_script, port)
             write()  # while they all come back
             assert await asyncio.to_thread(written)
             for writer in writers:
@@ -157,3 +161,21 @@ def test_no_listener_misses_an_event_or_gets_one_twice_while_the_server_is_kille
             await asyncio.gather(*following, return_exceptions=True)
 
     asyncio.run(follow())
+
+
+def test_a_server_that_is_asked_to_stop_does_so_with_listeners_connected(start_script: Any, wait_until: Callable[..., None]):
+    port = free_port()
+    server = start_server(start_script, port)
+    assert server.stdout.readline()  # it answers
+
+    async def follow() -> None:
+        async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) as client:
+            listeners = [Listener(client) for _ in range(5)]
+            listening = [asyncio.create_task(listener.listen()) for listener in listeners]
+            await until(lambda: all(listener.connected for listener in listeners))
+            server.terminate()
+            await asyncio.gather(*listening)  # to their end, with no connection broken
+
+    asyncio.run(follow())
+    wait_until(lambda: server.poll() is not None)
+    assert server.returncode == 0, server.told

@@ -184,15 +184,7 @@ def test_a_connection_on_which_nothing_happens_is_kept_alive(served, listen, mon
 
 def test_who_has_gone_is_forgotten(served, wait_until):
     with httpx2.stream("GET", f"{served.url}/api/events/stream") as response:
-        Events(response).take(1, positions=True)
+        events = Events(response)  # kept, since the connection goes with it
+        events.take(1, positions=True)
         assert served.services.live.listeners == 1
     wait_until(lambda: served.services.live.listeners == 0)
-
-
-def test_a_stream_ends_when_the_server_stops(serve):
-    served = serve()
-    with httpx2.stream("GET", f"{served.url}/api/events/stream", timeout=60) as response:
-        events = Events(response)
-        events.take(1, positions=True)
-        served.stop()
-        assert events.take(1) == []

@@ -62,7 +62,6 @@ def test_many_clients_tell_of_many_runs(served, flow_run, story, wait_until, spe
         each.join()
     fetch = served.store.database.fetch
     wait_until(lambda: fetch("SELECT count(*) FROM task_run WHERE state_name = 'Completed'") == [(400,)])
-    assert fetch("SELECT count(*) FROM change")[0][0] < 400
 
 
 def test_what_cannot_be_read_ends_nothing(served, flow_run, story, wait_until, caplog, speaking):

@@ -22,6 +22,7 @@ from tidemill.server.routes import (
     flows,
     root,
     saved_searches,
+    stream,
     variables,
 )
 from tidemill.server.services import Services
@@ -41,6 +42,7 @@ _ROUTES = (
     artifacts,
     saved_searches,
     flow_run_inputs,
+    stream,
     concurrency_limits,
     concurrency_limits_v2,
 )

@@ -11,6 +11,7 @@ from litestar.openapi.plugins import SwaggerRenderPlugin
 
 from tidemill.server.access import StoreAccess
 from tidemill.server.errors import EXCEPTION_HANDLERS
+from tidemill.server.front import Front, cors_of
 from tidemill.server.routes import (
     artifacts,
     concurrency_limits,
@@ -24,6 +25,7 @@ from tidemill.server.routes import (
     saved_searches,
     stream,
     variables,
+    watching,
 )
 from tidemill.server.services import Services
 from tidemill.server.sockets import events_in, events_out, logs_out
@@ -45,6 +47,7 @@ _ROUTES = (
     stream,
     concurrency_limits,
     concurrency_limits_v2,
+    watching,
 )
 
 
@@ -58,8 +61,8 @@ def create_app(services: Services) -> Litestar:
         return services.access
 
     handlers: list[Any] = [handler for module in _ROUTES for handler in module.HANDLERS]
-    return Litestar(
-        [Router("/api", route_handlers=handlers)],
+    app = Litestar(
+        [Router("/api", route_handlers=handlers), watching.metrics],
         dependencies={
             "services": Provide(provide_services, sync_to_thread=False),
             "store": Provide(provide_store, sync_to_thread=False),
@@ -67,4 +70,11 @@ def create_app(services: Services) -> Litestar:
         exception_handlers=EXCEPTION_HANDLERS,
         on_shutdown=[services.close],
         openapi_config=OpenAPIConfig("Tidemill", __version__, path="/docs", render_plugins=[SwaggerRenderPlugin()]),
+        # The front looks at bodies before anything else does.
+        request_max_body_size=None,
+        cors_config=cors_of(services.settings),
+        # How the process logs is the program's business.
+        logging_config=None,
     )
+    app.asgi_handler = Front(app.asgi_handler, services)
+    return app

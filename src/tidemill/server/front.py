@@ -17,6 +17,7 @@ from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send, WebSocketSc
 from tidemill.server.access_log import WRITERS, Answered
 from tidemill.server.addresses import Addresses
 from tidemill.server.bodies import BodyCutOff, checked
+from tidemill.server.metrics import Metrics
 from tidemill.server.security import NotAuthenticated, Refused, User, address_of, role_needed
 from tidemill.server.services import Services
 from tidemill.settings import Settings
@@ -35,6 +36,7 @@ _ON_EVERY_ANSWER: list[Header] = [
 # What the API answers is no page: a browser that shows it loads nothing because of it.
 _NOTHING_IS_LOADED: Header = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 _NOT_STORED: Header = (b"cache-control", b"no-store")
+_STREAM = b"text/event-stream"
 _WEBSOCKET_POLICY_VIOLATION = 1008
 
 
@@ -77,7 +79,7 @@ class Front:
     async def _answer(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
         path = scope["path"]
-        outgoing = _Outgoing(send, path.startswith("/api"))
+        outgoing = _Outgoing(send, path.startswith("/api"), self._services.metrics)
         state = cast("dict[str, Any]", scope)
         try:
             headers = _read(scope["headers"])
@@ -93,6 +95,7 @@ class Front:
                 return
             await self._app(scope, receive, outgoing.send)
         finally:
+            outgoing.end()
             user: User | None = state.get("user")
             self._note(
                 Answered(
@@ -101,7 +104,7 @@ class Front:
                     scope["query_string"],
                     state.get("path_template"),
                     outgoing.status,
-                    time.perf_counter() - began,
+                    (outgoing.began or time.perf_counter()) - began,
                     user.name if user else None,
                     address_of(scope),
                 )
@@ -118,7 +121,8 @@ class Front:
             await receive()
             await send({"type": "websocket.close", "code": _WEBSOCKET_POLICY_VIOLATION, "reason": str(refusal)[:120]})
             return
-        await self._app(scope, receive, send)
+        with self._services.metrics.listening("websocket"):
+            await self._app(scope, receive, send)
 
     async def _admitted(self, scope: HTTPScope, headers: Headers) -> User | None:
         """The user of a request; None where nobody asks who it is."""
@@ -155,13 +159,16 @@ class Front:
 class _Outgoing:
     """One answer on its way out: notes its status, and adds the headers that every answer has."""
 
-    __slots__ = ("_is_of_api", "_send", "status")
+    __slots__ = ("_is_of_api", "_listening", "_metrics", "_send", "began", "status")
 
-    def __init__(self, send: Send, is_of_api: bool) -> None:
+    def __init__(self, send: Send, is_of_api: bool, metrics: Metrics) -> None:
         self._send = send
         self._is_of_api = is_of_api
+        self._metrics = metrics
         # Of one who has gone before there was an answer, as nginx writes it.
         self.status = 499
+        # When an answer began that goes on for as long as somebody listens: that is no latency.
+        self.began: float | None = None
 
     async def send(self, message: Any) -> None:
         if message["type"] == "http.response.start":
@@ -171,8 +178,17 @@ class _Outgoing:
                 headers.append(_NOTHING_IS_LOADED)
                 if not any(name.lower() == _NOT_STORED[0] for name, _ in headers):
                     headers.append(_NOT_STORED)
+            if any(value.startswith(_STREAM) for _, value in headers):
+                self.began = time.perf_counter()
+                self._listening = self._metrics.listening("stream")
+                self._listening.__enter__()
             message = {**message, "headers": headers}
         await self._send(message)
+
+    def end(self) -> None:
+        """To be called when nothing more will be sent."""
+        if self.began is not None:
+            self._listening.__exit__(None, None, None)
 
     async def answer(self, status: int, content: dict[str, str], headers: list[Header]) -> None:
         body = msgspec.json.encode(content)

@@ -57,6 +57,12 @@ def after(fetch: Fetch, seq: int, limit: int) -> tuple[list[Event], int]:
     return [_decode(row[1]) for row in rows], rows[-1][0] if rows else seq
 
 
+def delete_old(execute: Execute, before: int, limit: int) -> int:
+    """Removes events that occurred before that time (microseconds), the oldest first, at most `limit`; gives how many."""
+    oldest = "SELECT seq FROM event WHERE occurred < ? ORDER BY occurred LIMIT ?"
+    return len(execute(f"DELETE FROM event WHERE seq IN ({oldest}) RETURNING 1", (before, limit)).fetchall())
+
+
 def by_time(fetch: Fetch, filter: EventFilter, start: Cursor | None, limit: int) -> list[Event]:
     """The next kept events that the filter may ask for, in its order: it still has to be asked of each.
 

@@ -13,6 +13,7 @@ from tidemill.server.access import StoreAccess
 from tidemill.server.errors import EXCEPTION_HANDLERS
 from tidemill.server.front import Front, cors_of
 from tidemill.server.routes import (
+    admin,
     artifacts,
     concurrency_limits,
     concurrency_limits_v2,
@@ -48,6 +49,7 @@ _ROUTES = (
     concurrency_limits,
     concurrency_limits_v2,
     watching,
+    admin,
 )
 
 

@@ -230,7 +230,7 @@ _READING = frozenset(
 )
 _FOR_ANYBODY = frozenset({"/api/health", "/api/ready", "/api/hello"})
 # Of what is for admins, what everybody may read.
-_NOT_ONLY_ADMINS = frozenset({"/api/admin/version", "/api/admin/loops"})
+_NOT_ONLY_ADMINS = frozenset({"/api/admin/version", "/api/admin/loops", "/api/admin/storage"})
 
 
 def role_needed(method: str, path: str) -> Role | None:

@@ -9,7 +9,7 @@ import pytest
 from tidemill.exceptions import StoreError
 
 FLOW, LEASE, RUN, STATE, TASK_RUN = (bytes([n]) * 16 for n in range(1, 6))
-EVENT, INPUT, VARIABLE, ARTIFACT, SEARCH, LIMIT, SLOT_LEASE, TOKEN = (bytes([n]) * 16 for n in range(6, 14))
+EVENT, INPUT, VARIABLE, ARTIFACT, SEARCH, LIMIT, SLOT_LEASE, TOKEN, JOURNAL = (bytes([n]) * 16 for n in range(6, 15))
 OTHER = b"\xff" * 16
 SHORT = b"\x01" * 15
 
@@ -76,6 +76,8 @@ SOUND: dict[str, dict[str, Any]] = {
     "token": {"id": TOKEN, "name": "t", "role": "viewer", "hash": b"h" * 32, "created": 1},
     "loop": {"name": "retention", "server": "s", "interval_seconds": 1.5, "started": 1},
     "shipment": {"server": "s", "updated": 1},
+    "journal": {"id": JOURNAL, "applied": 1, "applied_time": 1, "updated": 1},
+    "shipped_flow_run": {"flow_run_id": RUN},
 }
 
 # What a row has by itself if nothing is said, or may do without.
@@ -214,6 +216,12 @@ BROKEN: list[tuple[str, str, str, dict[str, Any]]] = [
     ("shipment", "PRIMARY KEY", "server", {}),
     ("shipment", "CHECK", "server", {"server": ""}),
     ("shipment", "CHECK", "shipped", {"server": "other", "shipped": -1}),
+    ("shipment", "CHECK", "journal_id", {"server": "other", "journal_id": SHORT}),
+    ("journal", "PRIMARY KEY", "id", {}),
+    ("journal", "CHECK", "id", {"id": SHORT}),
+    ("journal", "CHECK", "applied", {"id": OTHER, "applied": -1}),
+    ("shipped_flow_run", "PRIMARY KEY", "flow_run_id", {}),
+    ("shipped_flow_run", "FOREIGN KEY", "flow_run_id", {"flow_run_id": OTHER}),
 ]
 
 MESSAGES = {"PRIMARY KEY": "UNIQUE", "UNIQUE": "UNIQUE", "CHECK": "CHECK", "FOREIGN KEY": "FOREIGN KEY"}

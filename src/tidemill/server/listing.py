@@ -59,27 +59,45 @@ class Criteria(msgspec.Struct, kw_only=True):
 
 
 class Listing(Criteria, kw_only=True):
+    """A piece of a list. The field's clients send `null` for a sort that they do not name; `order` is what it is then."""
+
     limit: Count | None = None
     offset: Offset = 0
 
 
 class FlowListing(Listing, kw_only=True):
-    sort: FlowSort = FlowSort.NAME_ASC
+    sort: FlowSort | None = None
+
+    @property
+    def order(self) -> FlowSort:
+        return self.sort or FlowSort.NAME_ASC
 
 
 class FlowRunListing(Listing, kw_only=True):
-    sort: FlowRunSort = FlowRunSort.ID_DESC
+    sort: FlowRunSort | None = None
+
+    @property
+    def order(self) -> FlowRunSort:
+        return self.sort or FlowRunSort.ID_DESC
 
 
 class TaskRunListing(Listing, kw_only=True):
-    sort: TaskRunSort = TaskRunSort.ID_DESC
+    sort: TaskRunSort | None = None
+
+    @property
+    def order(self) -> TaskRunSort:
+        return self.sort or TaskRunSort.ID_DESC
 
 
 class LogListing(msgspec.Struct, kw_only=True):
     logs: LogFilter | None = None
-    sort: LogSort = LogSort.TIMESTAMP_ASC
+    sort: LogSort | None = None
     limit: Count | None = None
     offset: Offset = 0
+
+    @property
+    def order(self) -> LogSort:
+        return self.sort or LogSort.TIMESTAMP_ASC
 
 
 class Paging(Criteria, kw_only=True):
@@ -88,15 +106,27 @@ class Paging(Criteria, kw_only=True):
 
 
 class FlowPaging(Paging, kw_only=True):
-    sort: FlowSort = FlowSort.NAME_ASC
+    sort: FlowSort | None = None
+
+    @property
+    def order(self) -> FlowSort:
+        return self.sort or FlowSort.NAME_ASC
 
 
 class FlowRunPaging(Paging, kw_only=True):
-    sort: FlowRunSort = FlowRunSort.ID_DESC
+    sort: FlowRunSort | None = None
+
+    @property
+    def order(self) -> FlowRunSort:
+        return self.sort or FlowRunSort.ID_DESC
 
 
 class TaskRunPaging(Paging, kw_only=True):
-    sort: TaskRunSort = TaskRunSort.ID_DESC
+    sort: TaskRunSort | None = None
+
+    @property
+    def order(self) -> TaskRunSort:
+        return self.sort or TaskRunSort.ID_DESC
 
 
 class Paginated(msgspec.Struct, Generic[T], kw_only=True):

@@ -42,7 +42,7 @@ async def read_flow_runs(store: TheStore, services: TheServices, data: JSONBody[
     """A page of the flow runs that filters ask for."""
     asked = data or FlowRunListing()
     page = page_of(services, asked.limit, asked.offset)
-    return shown_all(await store.read(reading.flow_runs, asked.filters(), asked.sort, page))
+    return shown_all(await store.read(reading.flow_runs, asked.filters(), asked.order, page))
 
 
 @post("/flow_runs/count", status_code=200)
@@ -58,7 +58,7 @@ async def paginate_flow_runs(
     """A page of the flow runs that filters ask for, by its number, and how many there are."""
     asked = data or FlowRunPaging()
     page, filters = paging_of(services, asked), asked.filters()
-    results = shown_all(await store.read(reading.flow_runs, filters, asked.sort, page))
+    results = shown_all(await store.read(reading.flow_runs, filters, asked.order, page))
     return paginated(asked, page, results, await store.read(reading.count_flow_runs, filters))
 
 

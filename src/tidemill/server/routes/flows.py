@@ -68,7 +68,7 @@ async def delete_flow(store: TheStore, flow_id: PathId) -> None:
 async def read_flows(store: TheStore, services: TheServices, data: JSONBody[FlowListing | None] = None) -> list[Flow]:
     """A page of the flows that filters ask for."""
     asked = data or FlowListing()
-    return await store.read(reading.flows, asked.filters(), asked.sort, page_of(services, asked.limit, asked.offset))
+    return await store.read(reading.flows, asked.filters(), asked.order, page_of(services, asked.limit, asked.offset))
 
 
 @post("/flows/count", status_code=200)
@@ -82,7 +82,7 @@ async def paginate_flows(store: TheStore, services: TheServices, data: JSONBody[
     """A page of the flows that filters ask for, by its number, and how many there are."""
     asked = data or FlowPaging()
     page, filters = paging_of(services, asked), asked.filters()
-    results = await store.read(reading.flows, filters, asked.sort, page)
+    results = await store.read(reading.flows, filters, asked.order, page)
     return paginated(asked, page, results, await store.read(reading.count_flows, filters))
 
 

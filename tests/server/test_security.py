@@ -207,6 +207,8 @@ def logged(caplog: Any) -> str:
         ("GET", "/api/events/stream", Role.VIEWER),
         ("GET", "/api/admin/version", Role.VIEWER),
         ("GET", "/api/admin/loops", Role.VIEWER),
+        ("GET", "/api/admin/storage", Role.VIEWER),
+        ("PUT", "/api/admin/storage", Role.ADMIN),
         ("GET", "/api/admin/settings", Role.ADMIN),
         ("POST", "/api/admin/version", Role.ADMIN),
         ("POST", "/api/flow_runs/filter", Role.VIEWER),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
@@ -10,7 +9,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from tidemill import clock
 from tidemill.server.access import StoreAccess
 from tidemill.server.loops.leading import Loops
-from tidemill.store import statistics
+from tidemill.store import sizes, statistics
 from tidemill.store.statistics import RunCounts
 
 # Counting goes through all runs, so it is done this often at most, and never takes more than a fiftieth of the time.
@@ -36,13 +35,8 @@ class Observed:
             self._counts = await self._access.read(statistics.run_counts, clock.now())
             took = time.monotonic() - began
             self._valid_until = began + max(_COUNTED_EVERY_SECONDS, _SHARE * took)
-        return [*_told(self._counts), _size(await self._database_bytes()), *await _loops(loops)]
-
-    async def _database_bytes(self) -> int:
-        database = self._access.store.database
-        if database.kind == "sqlite":
-            return sum(_bytes_of(path) for path in (database.path, f"{database.path}-wal"))
-        return await self._access.read(statistics.postgres_bytes)
+        size = await self._access.read(sizes.database_bytes, self._access.store.database)
+        return [*_told(self._counts), _size(size), *await _loops(loops)]
 
 
 def _told(counts: RunCounts) -> list[Metric]:
@@ -84,10 +78,3 @@ async def _loops(loops: Loops) -> list[Metric]:
         failing.add_metric([health.name], float(health.last_error is not None))  # pyright: ignore[reportUnknownMemberType]
     leads = GaugeMetricFamily("tidemill_loops_leader", "Whether this server runs the loops.", value=float(loops.leads))
     return [age, failing, leads]
-
-
-def _bytes_of(path: str) -> int:
-    try:
-        return os.stat(path).st_size
-    except OSError:
-        return 0

@@ -30,8 +30,3 @@ def run_counts(fetch: Fetch, now: int) -> RunCounts:
     ((late, first),) = fetch(f"SELECT count(*), min(expected_start_time) {waiting}", (now,))
     ((leases,),) = fetch("SELECT count(*) FROM lease", ())
     return RunCounts({(flow, state): number for flow, state, number in rows}, late, now - first if late else 0, leases)
-
-
-def postgres_bytes(fetch: Fetch) -> int:
-    """The size of a PostgreSQL database."""
-    return fetch("SELECT pg_database_size(current_database())", ())[0][0]

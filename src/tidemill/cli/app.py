@@ -35,7 +35,9 @@ _COMMANDS = {
     "task-run": ("task_run:app", "Show and repair task runs.", ("task-runs",)),
     "config": ("config:app", "Show and change settings.", ()),
     "profile": ("profile:app", "Choose between named sets of settings.", ("profiles",)),
+    "journal": ("journal:app", "Show and send what waits here for a server.", ()),
     "db": ("db:app", "Look after the database.", ("database",)),
+    "server": ("server:app", "Run a server for the runs of many.", ("orion",)),
 }
 for _name, (_path, _help, _aliases) in _COMMANDS.items():
     app.command(f"tidemill.cli.{_path}", name=_name, alias=_aliases, help=_help)

@@ -15,12 +15,15 @@ R = TypeVar("R", FlowRun, TaskRun)
 
 _MOST_CANDIDATES = 10
 _PATIENCE_SECONDS = 2.0
+# For so long a command waits until a server has what this machine has recorded; the rest is sent later.
+_CATCH_UP_SECONDS = 1.0
 
 
 def open_client() -> Client:
     """The client of this process's settings, for plain calls: `run_blocking(client.verb(...))`.
 
-    Runs whose process is gone are noted as such first, so that every command shows what is true now.
+    Runs whose process is gone are noted as such first, and what waits for a server is sent there, so that every command
+    shows what is true now.
     """
     client = connect(BlockingIO())
     try:
@@ -30,6 +33,7 @@ def open_client() -> Client:
         note(f"Runs whose process is gone may be shown as running. {error}")
     except StoreError:  # a database that can only be read is shown as it is
         pass
+    run_blocking(client.catch_up(_CATCH_UP_SECONDS))
     return client
 
 

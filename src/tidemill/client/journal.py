@@ -53,6 +53,7 @@ class JournalSession(Session):
         self._acknowledge_seconds = settings.remote_acknowledge_seconds
         self._introduced = False
         self.told_of_cache = False
+        self._owes = False
         self._told_waiting = False
         self._next_renewal = 0.0
         super().__init__(settings)
@@ -97,7 +98,11 @@ class JournalSession(Session):
     def acknowledged(self, seconds: float | None = None) -> bool:
         """Waits until the server has all that is recorded here by now; False if it has not within so many seconds, by
         default those of the settings."""
-        return self.shipper.settle(self.shipping.latest(), self._acknowledge_seconds if seconds is None else seconds)
+        goal = self.shipping.latest()
+        progress = self.shipping.progress()
+        if progress is not None and progress.shipped.change >= goal:
+            return True
+        return self.shipper.settle(goal, self._acknowledge_seconds if seconds is None else seconds)
 
     def ship_first(self, seconds: float) -> None:
         """Waits for that before the server is asked for something.
@@ -106,13 +111,13 @@ class JournalSession(Session):
             StoreUnreachable: it has not within so many seconds.
         """
         if not self.acknowledged(seconds):
-            raise StoreUnreachable(
-                f"The server at {self.server.url} has to be asked, and cannot be: {self.shipper.error or 'it does not answer in time.'}"
-            )
+            reason = self.shipper.error or "it does not answer in time."
+            raise StoreUnreachable(f"The server at {self.server.url} has to be asked, and cannot be: {reason}")
 
     def tell_waiting(self) -> None:
         """Says, once, that the server lacks something."""
-        waiting = self.shipping.latest() - self.shipper.shipped
+        progress = self.shipping.progress()
+        waiting = self.shipping.latest() - (progress.shipped.change if progress is not None else 0)
         if waiting > 0 and not self._told_waiting:
             self._told_waiting = True
             _log.warning(
@@ -121,6 +126,11 @@ class JournalSession(Session):
                 f"{waiting:,}",
                 self.shipper.error or "it has not answered in time.",
             )
+
+    def recorded(self) -> None:
+        """Something was recorded that the server is to have, at the latest when this process ends."""
+        self._owes = True
+        self.shipper.note()
 
     def held_lease(self) -> Lease:
         """The claim under which this process works on runs, recorded here."""
@@ -133,13 +143,14 @@ class JournalSession(Session):
 
     def hand_over(self) -> None:
         try:
-            if os.path.exists(self.path) and self.shipping.progress() is not None and not self.acknowledged():
+            if self._owes and not self.acknowledged():
                 self.tell_waiting()
         finally:
             self.shipper.stop()
             self.server.close()
 
     def after_fork(self) -> None:
+        self._owes = False
         self.server.after_fork()
         self.shipper.after_fork()
         super().after_fork()
@@ -151,7 +162,7 @@ class JournalSession(Session):
             for piece in pieces:
                 for run_id, (attempt, reason) in super()._record(piece).items():
                     add_refusal(refused, run_id, attempt, reason)
-        self.shipper.note()
+        self.recorded()
         return refused
 
     def _clean_up(self) -> None:

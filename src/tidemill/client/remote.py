@@ -65,6 +65,12 @@ class RemoteClient(LocalClient):
             self._session.outermost.discard(flow_run_id)
         return verdict
 
+    async def reclaim_lost_runs(self) -> list[str]:
+        lost = await super().reclaim_lost_runs()
+        if lost:
+            self._session.recorded()
+        return lost
+
     async def catch_up(self, seconds: float) -> bool:
         return await self.io.in_thread(lambda: self._session.acknowledged(seconds))
 
@@ -258,5 +264,5 @@ class RemoteClient(LocalClient):
 
     async def _in_queue(self, work: Callable[[], T]) -> T:
         result = await super()._in_queue(work)
-        self._session.shipper.note()
+        self._session.recorded()
         return result

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from hashlib import sha256
+from typing import NamedTuple
 
 from tidemill import clock
 from tidemill.client.http import ServerConnection, TooLarge, address_of
@@ -11,7 +12,7 @@ from tidemill.ids import from_bytes, new_id
 from tidemill.protocol import BEGINNING, Position, Receipt, Shipment
 from tidemill.records import Refusals
 from tidemill.settings import Settings
-from tidemill.store import Store, changes, shipments
+from tidemill.store import Store, changes, open_store, shipments
 from tidemill.store.shipments import Progress
 
 # About so many bytes are shipped at once, and fewer where the server takes less.
@@ -32,6 +33,43 @@ def journal_path(settings: Settings) -> str:
 def folder_of_journals(settings: Settings) -> str:
     """Where the journals of this home are: one for each server."""
     return os.path.join(settings.home, "journals")
+
+
+class Journal(NamedTuple):
+    """A journal of this home: for which server, how many changes wait there, since when, and why. Times are microseconds."""
+
+    path: str
+    server: str
+    waiting: int
+    oldest: int | None
+    updated: int
+    last_error: str | None
+
+
+def journals(settings: Settings) -> list[Journal]:
+    """The journals of this home."""
+    folder = folder_of_journals(settings)
+    if not os.path.isdir(folder):
+        return []
+    paths = [os.path.join(folder, name) for name in sorted(os.listdir(folder)) if name.endswith(".db")]
+    return [journal for path in paths for journal in _journals_in(path)]
+
+
+def _journals_in(path: str) -> list[Journal]:
+    store = open_store(path, durability="process")
+    try:
+        fetch = store.database.fetch
+        found: list[Journal] = []
+        for server in shipments.servers(fetch):
+            progress = shipments.progress(fetch, server)
+            if progress is not None:
+                waiting = changes.after(fetch, str(progress.shipped.change), 1)
+                count = shipments.latest(fetch) - progress.shipped.change
+                oldest = waiting[0].time if waiting else None
+                found.append(Journal(path, server, count, oldest, progress.updated, progress.last_error))
+        return found
+    finally:
+        store.database.close()
 
 
 class Shipping:

@@ -6,6 +6,7 @@ written (`TaskRunEntry`, `LogEntry`, `Batch`) are their compact form, with times
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -49,6 +50,16 @@ class RunPolicy(msgspec.Struct, kw_only=True, omit_defaults=True):
         if isinstance(self.retry_delay, list):
             return self.retry_delay[min(retry, len(self.retry_delay)) - 1] if self.retry_delay else 0.0
         return self.retry_delay
+
+    def jittered_delay(self, retry: int) -> float:
+        """The same with jitter: drawn from an exponential distribution around the delay, and held within
+        `retry_jitter_factor` of it, so that many runs that failed together do not come back together."""
+        delay = self.delay_before(retry)
+        factor = self.retry_jitter_factor
+        if not factor or not delay:
+            return delay
+        drawn = random.expovariate(1 / delay)
+        return min(max(drawn, delay * max(0.0, 1 - factor)), delay * (1 + factor))
 
 
 class FlowRunPolicy(RunPolicy, kw_only=True, omit_defaults=False):

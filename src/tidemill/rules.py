@@ -291,6 +291,7 @@ TASK_RUN_RULES: Sequence[Rule] = (
 )
 # The same of those who insist (`force`).
 FORCED_RULES: Sequence[Rule] = (keep_results, cancel_at_once_what_nobody_executes)
+FORCED_TASK_RULES: Sequence[Rule] = (keep_results,)
 
 
 def goes_on(written: State[Any], facts: Facts) -> bool:

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from tidemill.engine.retries import MOST_DELAYS, delay_before, exponential_backoff, policy_of
+from tidemill.engine.retries import MOST_DELAYS, exponential_backoff, policy_of
 from tidemill.exceptions import DefinitionError
 from tidemill.records import RunPolicy
 
@@ -73,17 +73,17 @@ def test_exponential_backoff_never_lists_more_delays_than_allowed():
 
 def test_without_jitter_the_delay_is_the_policys():
     policy = RunPolicy(retries=3, retry_delay=[1.0, 5.0])
-    assert [delay_before(policy, retry) for retry in (1, 2, 3)] == [1.0, 5.0, 5.0]
+    assert [policy.jittered_delay(retry) for retry in (1, 2, 3)] == [1.0, 5.0, 5.0]
 
 
 @pytest.mark.parametrize(("factor", "least", "most"), [(0.5, 5.0, 15.0), (1.0, 0.0, 20.0), (3.0, 0.0, 40.0), (0.01, 9.9, 10.1)])
 def test_jitter_keeps_the_delay_within_its_factor(factor, least, most):
     policy = RunPolicy(retries=1, retry_delay=10.0, retry_jitter_factor=factor)
-    drawn = [delay_before(policy, 1) for _ in range(1_000)]
+    drawn = [policy.jittered_delay(1) for _ in range(1_000)]
     assert min(drawn) >= least
     assert max(drawn) <= most
     assert len(set(drawn)) > 1
 
 
 def test_jitter_of_no_delay_is_no_delay():
-    assert delay_before(RunPolicy(retries=1, retry_delay=0.0, retry_jitter_factor=1.0), 1) == 0.0
+    assert RunPolicy(retries=1, retry_delay=0.0, retry_jitter_factor=1.0).jittered_delay(1) == 0.0

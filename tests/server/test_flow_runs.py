@@ -51,7 +51,8 @@ class TestMaking:
             labels={"mine": True},
         )
         first, second = run["name"].split("-")
-        assert first and second
+        assert first
+        assert second
         assert (run["flow_id"], run["flow_name"], run["flow_version"]) == (flow["id"], "my-flow", "32101ad1")
         assert (run["state_type"], run["state_name"], run["state"]["data"]) == ("PENDING", "Pending", None)
         assert (run["parameters"], run["context"], run["tags"]) == ({"x": [1]}, {"c": 1}, ["a"])

@@ -13,7 +13,7 @@ import msgspec
 from tidemill import clock
 from tidemill.client import Started, connect
 from tidemill.colour import IO, StoppedIteration, TimeLimitReached
-from tidemill.engine import names, retries
+from tidemill.engine import names
 from tidemill.engine.context import FlowRunContext, current_run, current_tags, enclosing_flow_run, root_flow_run, running
 from tidemill.engine.definitions import FlowDefinition
 from tidemill.engine.earlier import EarlierRuns
@@ -266,7 +266,7 @@ class FlowExecution:
                 "Received non-final state 'AwaitingRetry' when proposing final state 'Failed' and will attempt to run again..."
             )
             with self._stop:
-                await self.io.sleep(retries.delay_before(self.flow.policy, self._tries))
+                await self.io.sleep(self.flow.policy.jittered_delay(self._tries))
             await self._start_again()
 
     async def _attempt(self) -> State[Any]:

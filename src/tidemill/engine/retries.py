@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Sequence
 
 from tidemill.exceptions import DefinitionError
@@ -51,14 +50,3 @@ def policy_of(retries: int, delays: Delays, jitter_factor: float | None) -> RunP
     if jitter_factor is not None and not (isinstance(jitter_factor, int | float) and 0 <= jitter_factor < float("inf")):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise DefinitionError(f"retry_jitter_factor must be a number of at least 0, not {jitter_factor!r}.")
     return RunPolicy(retries=retries, retry_delay=each, retry_jitter_factor=jitter_factor)
-
-
-def delay_before(policy: RunPolicy, retry: int) -> float:
-    """Seconds to wait before the n-th retry (from 1), with jitter: drawn from an exponential distribution around the delay,
-    and held within `retry_jitter_factor` of it, so that many runs that failed together do not come back together."""
-    delay = policy.delay_before(retry)
-    factor = policy.retry_jitter_factor
-    if not factor or not delay:
-        return delay
-    drawn = random.expovariate(1 / delay)
-    return min(max(drawn, delay * max(0.0, 1 - factor)), delay * (1 + factor))

@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 
 from tidemill.colour import IO, StoppedIteration, TimeLimitReached
-from tidemill.engine import retries
 from tidemill.engine.cached import CacheUse
 from tidemill.engine.context import ALONE, FlowRunContext, running
 from tidemill.engine.definitions import TaskDefinition
@@ -288,7 +287,7 @@ class TaskExecution(RecordedTaskRun):
         message = str(error) if error is self._timed_out else "Task run encountered an exception."
         if self.tries <= self.task.policy.retries and await self._is_retriable(error, message):
             self.log.error(f"Encountered exception during execution:\n{traceback_text(error)}")
-            await self._await_retry(retries.delay_before(self.task.policy, self.tries), message)
+            await self._await_retry(self.task.policy.jittered_delay(self.tries), message)
             return not self.abandoned
         self.end_failed(error)
         return False

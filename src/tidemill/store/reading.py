@@ -34,6 +34,9 @@ Fetch = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
 # A shorter beginning of an id says too little to be meant as one.
 SHORTEST_PREFIX = 4
 
+# Of a task run, those that are found by their ids.
+_MOST_STATES = 100
+
 # A flow run's current state is the last of its states.
 _FROM_FLOW_RUN = (
     "FROM flow_run JOIN flow ON flow.id = flow_run.flow_id "
@@ -113,6 +116,12 @@ def flow_run_states(fetch: Fetch, flow_run_id: str) -> list[State[Any]]:
     return [columns.to_state(row, flow_run_id) for row in fetch(sql, (ids.to_bytes(flow_run_id),))]
 
 
+def flow_run_state(fetch: Fetch, state_id: str) -> State[Any] | None:
+    """The state of this id that a flow run went through."""
+    sql = f"SELECT {columns.STATE}, flow_run_state.flow_run_id FROM flow_run_state WHERE flow_run_state.id = ?"
+    return _first(columns.to_state(row[:-1], ids.from_bytes(row[-1])) for row in fetch(sql, (ids.to_bytes(state_id),)))
+
+
 def current_state(fetch: Fetch, flow_run_id: str) -> State[Any] | None:
     """The state in which a flow run is; None if there is none of this id."""
     sql = f"SELECT {columns.STATE} FROM flow_run_state WHERE flow_run_state.flow_run_id = ? ORDER BY seq DESC LIMIT 1"
@@ -151,6 +160,18 @@ def task_run_states(fetch: Fetch, task_run_id: str) -> list[State[Any]]:
     sql = f"SELECT {columns.TASK_RUN} FROM task_run WHERE task_run.id = ?"
     rows = fetch(sql, (ids.to_bytes(task_run_id),))
     return columns.to_task_run_states(rows[0]) if rows else []
+
+
+def task_run_state(fetch: Fetch, state_id: str) -> State[Any] | None:
+    """The state of this id that a task run went through, if it is one of the first hundred.
+
+    The ids of states follow from that of the run, and the other way round.
+    """
+    state_id = ids.from_bytes(ids.to_bytes(state_id))
+    candidates = [ids.to_bytes(ids.nth_id(state_id, n)) for n in range(_MOST_STATES)]
+    sql = f"SELECT {columns.TASK_RUN} FROM task_run WHERE task_run.id IN ({','.join('?' * len(candidates))})"
+    states = (state for row in fetch(sql, candidates) for state in columns.to_task_run_states(row))
+    return _first(state for state in states if state.id == state_id)
 
 
 def find_task_runs(fetch: Fetch, text: str, flow_run_id: str | None = None, page: Page = FIRST_PAGE) -> list[TaskRun]:

@@ -153,6 +153,9 @@ class Settings:
     )
     server_max_body: int = _setting(16 * 1024 * 1024, SIZE, "Largest body of a request, in bytes, that a server accepts.")
     server_max_event: int = _setting(1024 * 1024, SIZE, "Largest payload of an event, in bytes, that a server keeps.")
+    server_retention_days: int = _setting(
+        365, COUNT, "Days after its end when a server removes a run, with its logs and results; 0: never."
+    )
     server_logging_level: str = _setting("INFO", LEVEL, "Least severe level that a server logs, by name or number.")
     server_access_log: Literal["off", "text", "json"] = _setting(
         "off", choice("off", "text", "json"), "How a server logs each request: not, as text, or as one JSON object."

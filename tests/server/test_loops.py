@@ -14,8 +14,8 @@ from tidemill.server.loops.catalogue import all_loops
 from tidemill.server.loops.leading import Loops
 from tidemill.server.loops.loop import Loop, RunningLoop
 from tidemill.server.metrics import Metrics
-from tidemill.settings import DatabaseLimits
-from tidemill.states import Pending, Running, Scheduled
+from tidemill.settings import DatabaseLimits, load
+from tidemill.states import Completed, Pending, ResultReference, Running, Scheduled
 from tidemill.store import changes, open_store, reading
 from tidemill.store import loops as recorded
 from tidemill.store.leadership import leadership_of
@@ -157,24 +157,24 @@ def test_one_of_several_servers_runs_them_and_another_takes_over(make_loops):
 
 def test_the_loops_of_a_server_are_seen_over_the_api(served, wait_until):
     assert served.get("admin/loops") == {"server": served.services.loops.server, "leads": False, "loops": []}
-    names = {loop.name for loop in all_loops(served.services.access, Metrics())}
+    names = {loop.name for loop in all_loops(served.services.access, served.settings, Metrics())}
     with served.store.transaction() as execute:
         recorded.record(execute, [RunningLoop(Loop("lost-runs", 5.0, Ticking()), "there:7").health])
     (told,) = served.get("admin/loops")["loops"]
     assert (told["name"], told["server"], told["interval_seconds"]) == ("lost-runs", "there:7", 5.0)
-    assert names >= {"lost-runs", "late-runs", "concurrency-leases", "old-changes", "old-events"}
+    assert names >= {"lost-runs", "late-runs", "concurrency-leases", "retention", "old-changes", "old-events"}
 
 
 # What each does
 
 
 @pytest.fixture
-def tick(access: StoreAccess) -> Callable[[str], Metrics]:
+def tick(access: StoreAccess) -> Callable[..., Metrics]:
     """Lets a loop do once what it does."""
 
-    def run(name: str) -> Metrics:
+    def run(name: str, **settings: Any) -> Metrics:
         metrics = Metrics()
-        (loop,) = (loop for loop in all_loops(access, metrics) if loop.name == name)
+        (loop,) = (loop for loop in all_loops(access, load(settings), metrics) if loop.name == name)
 
         async def go() -> None:
             done: Awaitable[object] = loop.tick()
@@ -232,6 +232,30 @@ def test_old_changes_and_events_go(access, tick):
     assert fetch("SELECT count(*) FROM event") == [(1,)]
 
 
+def test_runs_that_ended_long_ago_go_with_their_result_files(access, tick, home):
+    results = home / "results"
+    results.mkdir(parents=True)
+    for name in ("old", "new", "elsewhere"):
+        (results / name).write_text("x")
+    outside = home / "outside"
+    outside.write_text("x")
+
+    def completed(key: str) -> str:
+        state = Completed(data=ResultReference("pickle", None, key))
+        return flow_run(access, Pending(), Running(), state)
+
+    with clock.travel(-20 * 24 * 3600):
+        old = [completed("old"), completed(f"{results}/elsewhere"), completed("../outside")]
+        at_work = flow_run(access, Pending(), Running())
+    new = completed("new")
+    tick("retention", server_retention_days=0)
+    assert state_name(access, old[0]) == "Completed"
+    tick("retention", server_retention_days=10)
+    assert [state_name(access, run) for run in (*old, at_work, new)] == [None, None, None, "Running", "Completed"]
+    assert sorted(path.name for path in results.iterdir()) == ["elsewhere", "new"]
+    assert outside.exists()
+
+
 def test_every_loop_ticks_on_an_empty_store(access, tick):
-    for loop in all_loops(access, Metrics()):
+    for loop in all_loops(access, load(), Metrics()):
         tick(loop.name)

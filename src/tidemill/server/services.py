@@ -43,7 +43,7 @@ class Services:
         self.security = Security(self.settings, self.access)
         self.observed = Observed(self.access)
         leadership = leadership_of(self.settings.database_address, self.settings.database_limits)
-        self.loops = Loops(all_loops(self.access, self.metrics), self.access, leadership)
+        self.loops = Loops(all_loops(self.access, self.settings, self.metrics), self.access, leadership)
         self.live = Live(self.access, self.stopping)
         self.event_stream = EventStream(self.access, self.live)
         self.intake = Intake(self.access, self.settings.server_max_event, self.event_stream.arrived)

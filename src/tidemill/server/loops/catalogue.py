@@ -10,7 +10,9 @@ from tidemill.orchestration import forget_old_changes, processes, reclaim_lost_r
 from tidemill.orchestration.late_runs import mark_late_runs
 from tidemill.server.access import StoreAccess
 from tidemill.server.loops.loop import Loop
+from tidemill.server.loops.retention import Retention
 from tidemill.server.metrics import Metrics
+from tidemill.settings import Settings
 from tidemill.store import events, leases, limits
 from tidemill.store.reading import Fetch
 
@@ -20,12 +22,13 @@ _EVENTS_KEPT_MICROSECONDS = 7 * 24 * 60 * 60 * 1_000_000
 _MOST_EVENTS_AT_ONCE = 5_000
 
 
-def all_loops(access: StoreAccess, metrics: Metrics) -> list[Loop]:
+def all_loops(access: StoreAccess, settings: Settings, metrics: Metrics) -> list[Loop]:
     """Every loop of a server on this store."""
     return [
         Loop("lost-runs", 5.0, partial(_reclaim_lost_runs, access, metrics)),
         Loop("late-runs", 10.0, partial(_mark_late_runs, access), first_after=1.0),
         Loop("concurrency-leases", 30.0, partial(_free_expired_slots, access), first_after=10.0),
+        Loop("retention", 3600.0, Retention(access, settings), first_after=300.0),
         Loop("old-changes", 600.0, partial(_forget_old_changes, access), first_after=60.0),
         Loop("old-events", 600.0, partial(_forget_old_events, access), first_after=90.0),
     ]

@@ -27,9 +27,7 @@ class Loops:
         ask_seconds: how often who leads makes sure that it does, and who does not asks again.
     """
 
-    def __init__(
-        self, loops: Sequence[Loop], access: StoreAccess, leadership: Leadership, *, ask_seconds: float = 5.0
-    ) -> None:
+    def __init__(self, loops: Sequence[Loop], access: StoreAccess, leadership: Leadership, *, ask_seconds: float = 5.0) -> None:
         self._ask_seconds = ask_seconds
         self.server = f"{os.uname().nodename}:{os.getpid()}"
         self._loops = loops

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from tidemill.runners.base import Settle, TaskRunner, Work, checked_workers
 from tidemill.runners.children import Child, Children
+from tidemill.runners.shared import Shared
 from tidemill.runners.threads import ThreadPool
 
 
 class ProcessPoolTaskRunner(TaskRunner):
     """Executes submitted tasks in child processes, which are fresh interpreters: no `if __name__ == "__main__"` guard is
-    needed, and functions of a script or notebook work.
+    needed, and functions of a script or notebook work. A subflow uses those of its parent that are idle.
 
     Arguments and results are pickled (by cloudpickle). A process that dies fails its task, which is retried if it has
     retries; the others go on.
@@ -24,20 +26,21 @@ class ProcessPoolTaskRunner(TaskRunner):
 
     def __init__(self, max_workers: int | None = None) -> None:
         self.max_workers = checked_workers(max_workers)
+        self._workers = workers = self.max_workers or os.cpu_count() or 1
+        self._shared = Shared(lambda: Children(workers), Children.close)
         self._busy: set[Child] = set()
         self._killed = False
 
     def start(self, settle: Settle) -> None:
-        workers = self.max_workers or os.cpu_count() or 1
-        self._children = Children(workers)
-        self._pool = ThreadPool(workers, self._execute, settle)
+        self._children = self._shared.take()
+        self._pool = ThreadPool(self._workers, self._execute, settle)
 
     def run(self, work: Work) -> None:
         self._pool.put(work)
 
     def close(self) -> None:
         self._pool.close()
-        self._children.close()
+        self._shared.give_back()
 
     def kill(self) -> None:
         self._killed = True
@@ -45,7 +48,9 @@ class ProcessPoolTaskRunner(TaskRunner):
             child.kill()
 
     def fresh(self) -> ProcessPoolTaskRunner:
-        return ProcessPoolTaskRunner(self.max_workers)
+        runner = ProcessPoolTaskRunner(self.max_workers)
+        runner._shared = self._shared
+        return runner
 
     def _execute(self, work: Work) -> bool:
         """What each thread of the pool does: it sees one task through in a child."""
@@ -68,6 +73,9 @@ class ProcessPoolTaskRunner(TaskRunner):
                 child.kill()
 
         return work.execute_elsewhere(call, stop)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ProcessPoolTaskRunner, (self.max_workers,)
 
     def __repr__(self) -> str:
         return f"ProcessPoolTaskRunner(max_workers={self.max_workers})"

@@ -17,6 +17,7 @@ from tidemill.exceptions import DefinitionError, TidemillError
 from tidemill.runners.child_errors import ChildDied, RaisedInChild
 from tidemill.runners.dask import worker
 from tidemill.runners.dask.own_cluster import OwnCluster
+from tidemill.runners.shared import Shared
 
 T = TypeVar("T")
 
@@ -172,33 +173,9 @@ class Connection:
         return ChildDied("The Dask worker that executed it has ended; its log may say why.")
 
 
-class Shared:
+def shared_connection(options: Options) -> Shared[Connection]:
     """The connection of all flow runs that use copies of one task runner at the same time."""
-
-    def __init__(self, options: Options) -> None:
-        self.options = options
-        self._guard = threading.Lock()
-        self._users = 0
-        self._connection: Connection | None = None
-        self._process = os.getpid()
-
-    def take(self) -> Connection:
-        """The connection; to be given back."""
-        if self._process != os.getpid():  # a fork has none
-            self.__init__(self.options)
-        with self._guard:
-            if self._connection is None:
-                self._connection = _in_thread(lambda: Connection(self.options))
-            self._users += 1
-            return self._connection
-
-    def give_back(self) -> None:
-        """Closes the connection when nobody else uses it."""
-        with self._guard:
-            self._users -= 1
-            if self._users == 0 and self._connection is not None:
-                connection, self._connection = self._connection, None
-                _in_thread(connection.close)
+    return Shared(lambda: _in_thread(lambda: Connection(options)), lambda connection: _in_thread(connection.close))
 
 
 def _in_thread(function: Callable[[], T]) -> T:
@@ -229,4 +206,4 @@ def _imported(kind: Any) -> Any:
     return found
 
 
-__all__ = ["Call", "Connection", "Options", "Shared"]
+__all__ = ["Call", "Connection", "Options", "shared_connection"]

@@ -10,8 +10,9 @@ from tidemill.exceptions import DefinitionError, MissingResult
 from tidemill.ids import new_id
 from tidemill.records import TaskRunEntry
 from tidemill.runners.base import Settle, TaskRunner, Work, checked_workers
-from tidemill.runners.dask.connection import Call, Connection, Options, Shared
+from tidemill.runners.dask.connection import Call, Connection, Options, shared_connection
 from tidemill.runners.dask.values import DaskValue, packing
+from tidemill.runners.shared import Shared
 from tidemill.runners.threads import ThreadPool
 
 # How many tasks are under way at once, each of which holds a thread that waits: for each worker of ours, since a task's way to
@@ -56,9 +57,10 @@ class DaskTaskRunner(TaskRunner):
         n_workers: int | None = None,
     ) -> None:
         options = Options(address, cluster, cluster_class, cluster_kwargs, adapt_kwargs, client_kwargs, n_workers)
-        self._use(Shared(_checked(options)))
+        self._use(_checked(options), shared_connection(options))
 
-    def _use(self, shared: Shared) -> None:
+    def _use(self, options: Options, shared: Shared[Connection]) -> None:
+        self._options = options
         self._shared = shared
         self._session: _Session | None = None
 
@@ -94,7 +96,7 @@ class DaskTaskRunner(TaskRunner):
 
     def fresh(self) -> DaskTaskRunner:
         runner = object.__new__(DaskTaskRunner)
-        runner._use(self._shared)
+        runner._use(self._options, self._shared)
         return runner
 
     def _execute(self, work: Work) -> bool:
@@ -105,13 +107,13 @@ class DaskTaskRunner(TaskRunner):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """To another process, which has no use for a cluster's object, but for its address."""
-        options = self._shared.options
+        options = self._options
         if options.cluster is not None:
             options = options._replace(cluster=None, address=options.cluster.scheduler_address)
         return _made, (options,)
 
     def __repr__(self) -> str:
-        given = [f"{name}={value!r}" for name, value in self._shared.options._asdict().items() if value is not None]
+        given = [f"{name}={value!r}" for name, value in self._options._asdict().items() if value is not None]
         return f"DaskTaskRunner({', '.join(given)})"
 
 

@@ -1,11 +1,13 @@
 """Fixtures for every test: a home of its own, scripts and commands in real processes, waiting without guessing."""
 
 import contextlib
+import fcntl
 import importlib.util
 import io
 import itertools
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -80,6 +82,21 @@ class Process(subprocess.Popen[str]):
     def told(self) -> str:
         """What it has said on stderr so far."""
         return self.said.read_text(encoding="utf-8", errors="backslashreplace")
+
+    def lines(self, count: int) -> list[str]:
+        """The next lines that it writes to stdout, empty ones where it has ended."""
+        assert self.stdout is not None
+        return [self.stdout.readline().rstrip("\n") for _ in range(count)]
+
+    def says(self, *lines: str) -> None:
+        """Waits for the next lines on stdout, which must be these."""
+        assert self.lines(len(lines)) == list(lines), self.told
+
+    def tell(self, line: str = "go") -> None:
+        """Writes a line to its stdin."""
+        assert self.stdin is not None
+        self.stdin.write(f"{line}\n")
+        self.stdin.flush()
 
     def end(self, text: str | None = None) -> str:
         """Gives it its input, waits for its end, and returns what it wrote to stdout since that was last read."""
@@ -293,6 +310,31 @@ def wait_until() -> Callable[..., None]:
             time.sleep(0.01)
 
     return wait
+
+
+@pytest.fixture
+def suspend(home: Path, wait_until: Callable[..., None]) -> Callable[[Process], None]:
+    """Stops a process as Ctrl-Z does; not while it is inside a commit, where nobody else gets in until it goes on."""
+
+    def is_stopped(process: Process) -> bool:
+        threads = Path(f"/proc/{process.pid}/task").glob("*/stat")
+        try:
+            return all(stat.read_text().rpartition(")")[2].split()[0] == "T" for stat in threads)
+        except OSError:  # a thread has ended meanwhile
+            return False
+
+    def stop(process: Process) -> None:
+        with open(home / "tidemill.db.lock") as queue:
+            while True:
+                process.send_signal(signal.SIGSTOP)
+                wait_until(lambda: is_stopped(process))
+                try:
+                    fcntl.flock(queue, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    return
+                except BlockingIOError:
+                    process.send_signal(signal.SIGCONT)
+
+    return stop
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """`tidemill flow-run resume`, `retry` and `cancel`, and `tidemill task-run set-state`: on runs of real processes."""
 
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -320,8 +319,8 @@ class TestCancel:
         sleeper.end()
         assert recorded.flow_run()["state_type"] == "CANCELLED"
 
-    def test_one_that_cannot_hear(self, sleeper: Any, tidemill: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-        sleeper.send_signal(signal.SIGSTOP)
+    def test_one_that_cannot_hear(self, sleeper: Any, suspend: Any, tidemill: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+        suspend(sleeper)
         monkeypatch.setattr(flow_run_actions, "_PATIENCE", 0.2)
         answer = tidemill("flow-run", "cancel", "sleeper")
         assert answer.code == 1
@@ -330,8 +329,8 @@ class TestCancel:
         sleeper.wait()
         assert tidemill("flow-run", "ls").lines[1].split()[2] == "Cancelled"
 
-    def test_one_that_is_killed_meanwhile(self, sleeper: Any, tidemill: Cli) -> None:
-        sleeper.send_signal(signal.SIGSTOP)
+    def test_one_that_is_killed_meanwhile(self, sleeper: Any, suspend: Any, tidemill: Cli) -> None:
+        suspend(sleeper)
         tidemill("flow-run", "cancel", "sleeper", "--no-wait")
         sleeper.kill()
         sleeper.wait()

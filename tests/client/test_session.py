@@ -81,13 +81,15 @@ def heard(process: Any) -> Any:
 class TestBeingTakenForGone:
     SHORT = {"TIDEMILL_LEASE_SECONDS": "0.3", "TIDEMILL_FLUSH_INTERVAL": "0.01"}
 
-    def lose(self, process: Any, run: str, wait_until: WaitUntil) -> None:
+    def lose(self, process: Any, run: str, suspend: Any, wait_until: WaitUntil) -> None:
         """Stops a process until its run is taken from it."""
-        process.send_signal(signal.SIGSTOP)
+        suspend(process)
         wait_until(lambda: run in run_blocking(client().reclaim_lost_runs()))
         assert type_of(run) is CRASHED
 
-    def test_what_it_records_is_refused_and_the_newer_attempt_untouched(self, start_script: Any, wait_until: WaitUntil) -> None:
+    def test_what_it_records_is_refused_and_the_newer_attempt_untouched(
+        self, start_script: Any, suspend: Any, wait_until: WaitUntil
+    ) -> None:
         process = start_script(
             SCRIPT
             + """
@@ -105,7 +107,7 @@ say(run_blocking(client.propose_flow_run_state(run, Completed(), 1)).status)
             env=self.SHORT,
         )
         (run,) = heard(process)
-        self.lose(process, run, wait_until)
+        self.lose(process, run, suspend, wait_until)
         assert run_blocking(client().begin_next_attempt(run)).attempt == 2
         before = [entry.progress for entry in run_blocking(client().task_run_entries(run))]
         process.send_signal(signal.SIGCONT)
@@ -118,7 +120,7 @@ say(run_blocking(client.propose_flow_run_state(run, Completed(), 1)).status)
         assert [entry.progress for entry in run_blocking(client().task_run_entries(run))] == before
         assert type_of(run) is RUNNING
 
-    def test_it_notices_by_itself_and_takes_a_new_lease(self, start_script: Any, wait_until: WaitUntil) -> None:
+    def test_it_notices_by_itself_and_takes_a_new_lease(self, start_script: Any, suspend: Any, wait_until: WaitUntil) -> None:
         process = start_script(
             SCRIPT
             + """
@@ -139,7 +141,7 @@ say(run_blocking(client.propose_flow_run_state(other, Completed(), 1)).status)
             env=self.SHORT,
         )
         (run,) = heard(process)
-        self.lose(process, run, wait_until)
+        self.lose(process, run, suspend, wait_until)
         process.send_signal(signal.SIGCONT)
         other, new = heard(process)
         assert new

@@ -353,7 +353,7 @@ def start_shared(start_script, tmp_path):
 @pytest.mark.program
 def test_processes_that_miss_at_once_compute_once(start_shared, recorded, wait_until):
     first = start_shared()
-    assert first.stdout.readline() == "computes\n", first.told
+    first.says("computes")
     others = [start_shared() for _ in range(2)]
     wait_until(lambda: len(recorded.flow_runs()) == 3)
     assert first.end("\n") == "42\n"
@@ -364,7 +364,7 @@ def test_processes_that_miss_at_once_compute_once(start_shared, recorded, wait_u
 @pytest.mark.program
 def test_a_claim_ends_with_the_process_that_made_it(start_shared, recorded, wait_until):
     first = start_shared()
-    assert first.stdout.readline() == "computes\n", first.told
+    first.says("computes")
     second = start_shared()
     wait_until(lambda: len(recorded.flow_runs()) == 2)
     assert first.end("die\n") == ""

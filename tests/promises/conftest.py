@@ -16,8 +16,15 @@ def say(*words):
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
 
+def hold():
+    import ctypes
+    signal.pthread_sigmask(signal.SIG_BLOCK, set(signal.valid_signals()))
+    say("held", os.getpid())
+    ctypes.PyDLL(None).sleep(600)
+
 """
-"""What the scripts share. What they say is out before the next instruction, whatever happens then."""
+"""What the scripts share. What they say is out before the next instruction, in one piece and whatever happens then. `hold` gets
+stuck inside C code that keeps the interpreter lock and lets no signal through."""
 
 
 def with_prelude(source):
@@ -40,6 +47,19 @@ def say(run_script):
 def start_saying(start_script):
     """Starts such a script and hands over its process."""
     return lambda source, *args, **options: start_script(with_prelude(source), *args, **options)
+
+
+@pytest.fixture
+def start_held(start_saying):
+    """Starts such a script, which calls `hold` in whatever process; gives its process and the number of that one."""
+
+    def start(source, *args, **options):
+        process = start_saying(source, *args, **options)
+        (line,) = process.lines(1)
+        assert line.startswith("held "), process.told
+        return process, int(line.removeprefix("held "))
+
+    return start
 
 
 @pytest.fixture(scope="session")

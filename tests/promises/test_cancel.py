@@ -92,16 +92,10 @@ PLACES = {
 }
 
 
-def begin(start_saying, source, ready):
-    process = start_saying(source)
-    for _ in range(ready):
-        assert process.stdout.readline() == "ready\n", process.told
-    return process
-
-
 @pytest.mark.parametrize(("what", "ready"), PLACES.values(), ids=PLACES)
 def test_a_running_flow_is_cancelled(start_saying, cli, recorded, what, ready):
-    process = begin(start_saying, script(**what), ready)
+    process = start_saying(script(**what))
+    process.says(*["ready"] * ready)
     top = next(run for run in recorded.flow_runs() if run["parent_flow_run_id"] is None)
     said = cli("flow-run", "cancel", top["name"], "--reason", "wrong day")
     assert "Cancelled" in said
@@ -138,7 +132,7 @@ def test_what_was_finished_is_not_repeated_when_it_is_called_again(start_saying,
             say("cancelled")
     """
     process = start_saying(source.replace("MOMENT", 'say("ready"); time.sleep(600)'))
-    assert [process.stdout.readline() for _ in range(2)] == ["step 1\n", "ready\n"], process.told
+    process.says("step 1", "ready")
     cli("flow-run", "cancel", recorded.flow_run()["name"])
     assert process.end() == "cancelled\n"
     assert say(source.replace("MOMENT", "pass")) == ["step 2", "[1, 2]"]
@@ -146,7 +140,8 @@ def test_what_was_finished_is_not_repeated_when_it_is_called_again(start_saying,
 
 
 def test_a_run_whose_process_is_gone_is_not_left_to_be_cancelled(start_saying, cli, recorded):
-    process = begin(start_saying, script("sleeping()"), 1)
+    process = start_saying(script("sleeping()"))
+    process.says("ready")
     process.kill()
     process.wait()
     name = recorded.flow_run()["name"]
@@ -161,7 +156,8 @@ def test_a_completed_run_cannot_be_cancelled(say, cli, recorded):
 
 
 def test_whoever_asks_twice_is_no_obstacle(start_saying, cli, recorded):
-    process = begin(start_saying, script("polling.map(range(3)).result()"), 3)
+    process = start_saying(script("polling.map(range(3)).result()"))
+    process.says(*["ready"] * 3)
     name = recorded.flow_run()["name"]
     cli("flow-run", "cancel", name, "--no-wait")
     process.end()
@@ -206,9 +202,9 @@ def test_only_the_flow_that_is_meant_is_cancelled(start_saying, cli, recorded):
         threads[1].join()
         """
     )
-    assert [process.stdout.readline() for _ in range(2)] == ["ready\n"] * 2, process.told
+    process.says(*["ready"] * 2)
     cli("flow-run", "cancel", "run-a", "--no-wait")
-    assert [process.stdout.readline() for _ in range(3)] == ["a ends\n", "a cancelled\n", "first is over\n"], process.told
+    process.says("a ends", "a cancelled", "first is over")
     assert process.end("go\n") == "b ends\n"
     assert {run["name"]: run["state_type"] for run in recorded.flow_runs()} == {"run-a": "CANCELLED", "run-b": "COMPLETED"}
 
@@ -235,7 +231,7 @@ def test_a_call_that_nothing_interrupts_is_stopped_in_a_process_of_its_own(start
                 say("cancelled")
         """
     )
-    child = int(process.stdout.readline())
+    (child,) = map(int, process.lines(1))
     cli("flow-run", "cancel", recorded.flow_run()["name"])
     assert process.end() == "cancelled\n"
     wait_until(lambda: not lives(child))

@@ -7,19 +7,13 @@ import signal
 
 import pytest
 
-HELD = """
-    import asyncio, ctypes
+TOP = """
+    import asyncio
     from tidemill import ProcessPoolTaskRunner, ThreadPoolTaskRunner, SequentialTaskRunner
     from tidemill.exceptions import CancelledRun
 
     def hook(thing, run, state):
         say("hook", thing.name, state.name)
-
-    def hold():
-        \"\"\"Inside C code that keeps the interpreter lock and lets no signal through.\"\"\"
-        signal.pthread_sigmask(signal.SIG_BLOCK, set(signal.valid_signals()))
-        say("ready", os.getpid())
-        ctypes.PyDLL(None).sleep(600)
 
 """
 
@@ -109,23 +103,38 @@ PLACES = {
 
 
 @pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
-def test_c_code_that_nothing_interrupts_is_ended_with_its_process(start_saying, cli, recorded, wait_until, lives, place):
-    process = start_saying(HELD + place)
-    word, child = process.stdout.readline().split() or (process.told, 0)
-    assert word == "ready", process.told
+def test_c_code_that_nothing_interrupts_is_ended_with_its_process(start_held, cli, recorded, wait_until, lives, place):
+    process, child = start_held(TOP + place)
     assert "Cancelled" in cli("flow-run", "cancel", "nightly")
     lines = process.end().splitlines()
     assert "hook nightly Cancelled" in lines
     assert process.returncode == 1
     assert "CancelledRun" in process.told
-    wait_until(lambda: not lives(int(child)))
+    wait_until(lambda: not lives(child))
     states = {run["state_type"] for run in recorded.task_runs() + recorded.flow_runs()}
     assert states == {"CANCELLED"}, [(run["name"], run["state"]) for run in recorded.task_runs()]
 
 
+STUCK_ON_A_THREAD = (
+    TOP
+    + """
+    @task
+    def stuck():
+        say("ready")
+        time.sleep(600)
+
+    @flow(flow_run_name="nightly")
+    def nightly():
+        stuck.submit().result()
+
+    nightly()
+"""
+)
+
+
 def test_a_thread_that_cannot_be_interrupted_does_not_keep_the_flow(start_saying, cli, recorded):
     process = start_saying(
-        HELD
+        TOP
         + """
     @task(on_cancellation=[hook])
     def stuck():
@@ -144,7 +153,7 @@ def test_a_thread_that_cannot_be_interrupted_does_not_keep_the_flow(start_saying
         os._exit(7)
 """
     )
-    assert [process.stdout.readline() for _ in range(3)] == ["ready\n"] * 3, process.told
+    process.says(*["ready"] * 3)
     cli("flow-run", "cancel", "nightly")
     assert process.end().splitlines()[-1] == "the program goes on"
     assert process.returncode == 7
@@ -152,22 +161,8 @@ def test_a_thread_that_cannot_be_interrupted_does_not_keep_the_flow(start_saying
 
 
 def test_a_program_ends_although_a_thread_is_stuck(start_saying, cli, recorded):
-    process = start_saying(
-        HELD
-        + """
-    @task
-    def stuck():
-        say("ready")
-        time.sleep(600)
-
-    @flow(flow_run_name="nightly")
-    def nightly():
-        stuck.submit().result()
-
-    nightly()
-"""
-    )
-    assert process.stdout.readline() == "ready\n", process.told
+    process = start_saying(STUCK_ON_A_THREAD)
+    process.says("ready")
     cli("flow-run", "cancel", "nightly")
     process.end()
     assert process.returncode == 1, process.told
@@ -177,7 +172,7 @@ def test_a_program_ends_although_a_thread_is_stuck(start_saying, cli, recorded):
 @pytest.mark.parametrize("kind", ["", ', isolation="process"'], ids=["in this process", "isolated"])
 def test_a_subflow_is_cancelled_alone(start_saying, cli, recorded, kind):
     process = start_saying(
-        HELD
+        TOP
         + """
     @task
     def long():
@@ -199,7 +194,7 @@ def test_a_subflow_is_cancelled_alone(start_saying, cli, recorded, kind):
     say(above())
 """.replace("KIND", kind)
     )
-    assert process.stdout.readline() == "ready\n", process.told
+    process.says("ready")
     cli("flow-run", "cancel", "below")
     assert process.end().splitlines() == ["hook below Cancelled", "the parent goes on"]
     assert process.returncode == 0, process.told
@@ -209,7 +204,7 @@ def test_a_subflow_is_cancelled_alone(start_saying, cli, recorded, kind):
 
 def test_a_retry_that_is_waited_for_is_cancelled(start_saying, cli, recorded, wait_until):
     process = start_saying(
-        HELD
+        TOP
         + """
     @task(retries=3, retry_delay_seconds=600)
     def fail():
@@ -223,7 +218,7 @@ def test_a_retry_that_is_waited_for_is_cancelled(start_saying, cli, recorded, wa
     nightly()
 """
     )
-    assert process.stdout.readline() == "ready\n", process.told
+    process.says("ready")
     wait_until(lambda: [run["state_name"] for run in recorded.task_runs()] == ["AwaitingRetry"])
     cli("flow-run", "cancel", "nightly")
     assert process.end() == "hook nightly Cancelled\n"
@@ -255,8 +250,8 @@ def test_a_cancelled_run_is_resumed(start_saying, cli, recorded, tmp_path, monke
         nightly()
 """
     monkeypatch.chdir(tmp_path)
-    process = start_saying(HELD + source.replace("RUNNER", runner), cwd=tmp_path)
-    assert sorted(process.stdout.readline() for _ in range(3)) == ["ready\n", "step 1\n", "step 2\n"], process.told
+    process = start_saying(TOP + source.replace("RUNNER", runner), cwd=tmp_path)
+    assert sorted(process.lines(3)) == ["ready", "step 1", "step 2"], process.told
     cli("flow-run", "cancel", "nightly")
     process.end()
     (tmp_path / "go").touch()
@@ -267,10 +262,10 @@ def test_a_cancelled_run_is_resumed(start_saying, cli, recorded, tmp_path, monke
     assert sorted(run["state_type"] for run in recorded.task_runs()) == ["COMPLETED"] * 4
 
 
-def test_a_program_that_was_stopped_ends_its_run_when_it_continues(start_saying, cli, recorded, wait_until):
+def test_a_program_that_was_stopped_ends_its_run_when_it_continues(start_saying, cli, recorded, suspend):
     """Nobody can stop the code of a process that the system does not let run; it stops as soon as it goes on."""
     process = start_saying(
-        HELD
+        TOP
         + """
     @flow(on_cancellation=[hook], flow_run_name="nightly")
     def nightly():
@@ -280,8 +275,8 @@ def test_a_program_that_was_stopped_ends_its_run_when_it_continues(start_saying,
     nightly()
 """
     )
-    assert process.stdout.readline() == "ready\n", process.told
-    process.send_signal(signal.SIGSTOP)
+    process.says("ready")
+    suspend(process)
     cli("flow-run", "cancel", "nightly", "--no-wait")
     process.send_signal(signal.SIGCONT)
     assert process.end() == "hook nightly Cancelled\n"
@@ -290,22 +285,8 @@ def test_a_program_that_was_stopped_ends_its_run_when_it_continues(start_saying,
 
 @pytest.mark.parametrize("times", [1, 2])
 def test_ctrl_c_while_it_is_being_cancelled(start_saying, cli, recorded, times):
-    process = start_saying(
-        HELD
-        + """
-    @task
-    def stuck():
-        say("ready")
-        time.sleep(600)
-
-    @flow(flow_run_name="nightly")
-    def nightly():
-        stuck.submit().result()
-
-    nightly()
-"""
-    )
-    assert process.stdout.readline() == "ready\n", process.told
+    process = start_saying(STUCK_ON_A_THREAD)
+    process.says("ready")
     cli("flow-run", "cancel", "nightly", "--no-wait")
     for _ in range(times):
         process.send_signal(signal.SIGINT)
@@ -316,7 +297,7 @@ def test_ctrl_c_while_it_is_being_cancelled(start_saying, cli, recorded, times):
 
 def test_what_is_nested_ends_with_it(start_saying, cli, recorded):
     process = start_saying(
-        HELD
+        TOP
         + """
     @task
     def long(n):
@@ -339,7 +320,7 @@ def test_what_is_nested_ends_with_it(start_saying, cli, recorded):
     nightly()
 """
     )
-    assert [process.stdout.readline() for _ in range(2)] == ["ready\n"] * 2, process.told
+    process.says(*["ready"] * 2)
     cli("flow-run", "cancel", "nightly")
     lines = process.end().splitlines()
     assert {"hook lowest Cancelled", "hook nightly Cancelled"} <= set(lines), lines
@@ -348,7 +329,7 @@ def test_what_is_nested_ends_with_it(start_saying, cli, recorded):
 
 def test_a_flows_own_retry_that_is_waited_for_is_cancelled(start_saying, cli, recorded, wait_until):
     process = start_saying(
-        HELD
+        TOP
         + """
     @flow(on_cancellation=[hook], flow_run_name="nightly", retries=3, retry_delay_seconds=600)
     def nightly():
@@ -358,7 +339,7 @@ def test_a_flows_own_retry_that_is_waited_for_is_cancelled(start_saying, cli, re
     nightly()
 """
     )
-    assert process.stdout.readline() == "ready\n", process.told
+    process.says("ready")
     wait_until(lambda: recorded.flow_run()["state_name"] == "AwaitingRetry")
     cli("flow-run", "cancel", "nightly")
     assert process.end() == "hook nightly Cancelled\n"

@@ -24,10 +24,9 @@ MAPS = f"""
 def test_eight_processes_that_map_at_once(start_saying, cli, recorded):
     processes = [start_saying(MAPS, str(number), env={"TIDEMILL_LOGGING_LEVEL": "WARNING"}) for number in range(PROCESSES)]
     for process in processes:
-        assert process.stdout.readline() == "ready\n", process.told
+        process.says("ready")
     for process in processes:
-        process.stdin.write("go\n")
-        process.stdin.flush()
+        process.tell("go")
     for number, process in enumerate(processes):
         expected = sum(n * n for n in range(number * ITEMS, (number + 1) * ITEMS))
         assert (process.end(), process.returncode, process.told) == (f"{expected}\n", 0, "")

@@ -74,7 +74,7 @@ def script(colour, where):
 @pytest.mark.parametrize("colour", ["plain", "async"])
 def test_a_signal_ends_the_run(start_script, recorded, colour, signum, where):
     process = start_script(script(colour, where))
-    assert process.stdout.readline() == "ready\n", process.told
+    process.says("ready")
     process.send_signal(signum)
     out = process.end()
     reason, codes = SIGNALS[signum]
@@ -111,9 +111,9 @@ def test_a_second_ctrl_c_is_obeyed_too(start_script, recorded):
         interrupted()
         """
     )
-    assert process.stdout.readline() == "ready\n"
+    process.says("ready")
     process.send_signal(signal.SIGINT)
-    assert process.stdout.readline() == "in the hook\n"
+    process.says("in the hook")
     process.send_signal(signal.SIGINT)
     process.end()
     assert process.returncode in {-2, 130}
@@ -141,7 +141,7 @@ def test_code_that_catches_the_interrupt_may_go_on(start_script, recorded):
         print(interrupted())
         """
     )
-    assert process.stdout.readline() == "ready\n"
+    process.says("ready")
     process.send_signal(signal.SIGINT)
     out = process.end()
     assert (process.returncode, out) == (0, "went on\n"), process.told
@@ -168,7 +168,7 @@ def test_a_handler_of_the_users_own_is_kept(start_script, recorded):
         print(patient())
         """
     )
-    assert process.stdout.readline() == "ready\n"
+    process.says("ready")
     process.send_signal(signal.SIGTERM)
     out = process.end()
     assert (process.returncode, out) == (0, "asked\n"), process.told
@@ -235,7 +235,7 @@ def test_a_signal_while_another_thread_runs_a_flow(start_script, recorded):
         time.sleep(600)
         """
     )
-    assert process.stdout.readline() == "ready\n"
+    process.says("ready")
     process.send_signal(signal.SIGTERM)
     process.end()
     assert process.returncode in {-15, 143}

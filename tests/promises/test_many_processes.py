@@ -29,8 +29,7 @@ def start_together(start_script, source, *args):
     """Starts the processes, lets them all go at the same moment, and waits for their answers."""
     processes = [start_script(source, *args) for _ in range(PROCESSES)]
     for process in processes:
-        process.stdin.write("go\n")
-        process.stdin.flush()
+        process.tell("go")
     return [(process.end(), process.told, process.returncode) for process in processes]
 
 
@@ -61,8 +60,7 @@ def test_processes_that_only_arrive_together(start_script, cli):
 
 def test_readers_beside_writers(start_script, cli):
     writer = start_script(WORKER, str(TASKS * 3))
-    writer.stdin.write("go\n")
-    writer.stdin.flush()
+    writer.tell("go")
     counts = []
     while writer.poll() is None and len(counts) < 20:
         counts.append(len(cli("task-run", "ls", "--json", "--limit", "10000")))
@@ -92,7 +90,7 @@ def test_a_process_that_holds_a_run_stops_no_other(start_script, run_script):
         print(waiting())
         """
     )
-    assert holder.stdout.readline() == "holding\n"
+    holder.says("holding")
     other = run_script(WORKER, "20", input="go\n")
     assert (other.returncode, other.stdout) == (0, "210\n"), other.stderr
     assert (holder.end("go\n"), holder.returncode) == ("1\n", 0), holder.told

@@ -23,22 +23,15 @@ WAITING = """
 """Executes a step, waits for a line of input, and executes another one."""
 
 
-def said(process, *lines):
-    """Reads so many lines of what the process says."""
-    found = [process.stdout.readline().rstrip("\n") for _ in lines]
-    assert found == list(lines), process.told
+@pytest.fixture
+def stop_after_a_step(suspend, wait_until, recorded):
+    """Stops a process once it has recorded that it has taken a step."""
 
+    def stop(process):
+        wait_until(lambda: [run["state_type"] for run in recorded.task_runs()] == ["COMPLETED"])
+        suspend(process)
 
-def stop(process, wait_until, recorded):
-    """Stops a process as Ctrl-Z does, once it has recorded that it has taken a step: it may not be inside a commit."""
-    wait_until(lambda: any(line["message"] == "Finished in state Completed()" for line in recorded.logs()))
-    process.send_signal(signal.SIGSTOP)
-
-    def is_stopped():
-        with open(f"/proc/{process.pid}/stat", "rb") as stat:
-            return stat.read().rpartition(b")")[2].split()[0] == b"T"
-
-    wait_until(is_stopped)
+    return stop
 
 
 def state_of(cli, *more):
@@ -54,7 +47,7 @@ def kill(process):
 @pytest.mark.parametrize("command", [("flow-run", "ls"), ("task-run", "ls"), ("flow", "ls")], ids=" ".join)
 def test_any_command_notices_that_a_process_is_gone(start_saying, cli, recorded, command):
     process = start_saying(WAITING)
-    said(process, "step 1")
+    process.says("step 1")
     kill(process)
     cli(*command)
     run = recorded.flow_run()
@@ -66,7 +59,7 @@ def test_any_command_notices_that_a_process_is_gone(start_saying, cli, recorded,
 
 def test_the_next_flow_run_notices_that_a_process_is_gone(start_saying, say, recorded):
     process = start_saying(WAITING)
-    said(process, "step 1")
+    process.says("step 1")
     kill(process)
     say("@flow\ndef other():\n    return 1\n\nother()")
     assert recorded.flow_run("nightly")["state_type"] == "CRASHED"
@@ -75,8 +68,8 @@ def test_the_next_flow_run_notices_that_a_process_is_gone(start_saying, say, rec
 def test_a_process_that_runs_a_flow_notices_that_another_is_gone(start_saying, wait_until, recorded):
     witness = start_saying(WAITING.replace("nightly", "daily"), env=SHORT_LEASE)
     process = start_saying(WAITING)
-    said(witness, "step 1")
-    said(process, "step 1")
+    witness.says("step 1")
+    process.says("step 1")
     kill(process)
     wait_until(lambda: recorded.flow_run("nightly")["state_type"] == "CRASHED")
     assert recorded.flow_run("daily")["state_type"] == "RUNNING"
@@ -102,7 +95,7 @@ def test_everything_that_was_unfinished_ends_with_its_process(start_saying, cli,
         whole()
         """
     )
-    said(process, "waiting", "waiting")
+    process.says("waiting", "waiting")
     kill(process)
     cli("flow-run", "ls")
     assert {run["state_type"] for run in recorded.flow_runs() + recorded.task_runs()} == {"CRASHED"}
@@ -110,15 +103,14 @@ def test_everything_that_was_unfinished_ends_with_its_process(start_saying, cli,
 
 def test_a_run_is_ended_once_however_many_notice(start_saying, recorded):
     process = start_saying(WAITING)
-    said(process, "step 1")
+    process.says("step 1")
     others = [
         start_saying("sys.stdin.readline()\nimport tidemill.cli\nsys.argv[1:] = ['flow-run', 'ls']\ntidemill.cli.main()")
         for _ in range(8)
     ]
     kill(process)
     for other in others:
-        other.stdin.write("go\n")
-        other.stdin.flush()
+        other.tell("go")
     for other in others:
         other.end()
         assert other.returncode == 0, other.told
@@ -129,7 +121,7 @@ def test_a_run_is_ended_once_however_many_notice(start_saying, recorded):
 @pytest.mark.parametrize("again", ["key", "command"])
 def test_a_live_run_is_refused(start_saying, cli, recorded, again):
     process = start_saying(WAITING)
-    said(process, "step 1")
+    process.says("step 1")
     if again == "key":
         other = start_saying(WAITING)
         assert (other.end(), other.returncode) == ("", 1)
@@ -201,11 +193,10 @@ def test_of_several_who_resume_at_once_exactly_one_wins(start_saying, say, recor
     assert say(RESUMED_AT_ONCE, killed=True) == ["step 0", "step 1", "step 2"]
     processes = [start_saying(RESUMED_AT_ONCE, "again") for _ in range(count)]
     for process in processes:
-        said(process, "ready")
+        process.says("ready")
     for process in processes:
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    first = [process.stdout.readline().rstrip() for process in processes]
+        process.tell("go")
+    first = [process.lines(1)[0] for process in processes]
     assert sorted(first) == ["refused True"] * (count - 1) + ["won"]
     winner = processes[first.index("won")]
     assert winner.end("go\n") == "[0, 1, 2]\n", winner.told
@@ -217,11 +208,10 @@ def test_of_several_who_resume_at_once_exactly_one_wins(start_saying, say, recor
 def test_of_eight_who_begin_at_once_exactly_one_executes_it(start_saying, recorded):
     processes = [start_saying(RESUMED_AT_ONCE, "first") for _ in range(8)]
     for process in processes:
-        said(process, "ready")
+        process.says("ready")
     for process in processes:
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    first = [process.stdout.readline().rstrip() for process in processes]
+        process.tell("go")
+    first = [process.lines(1)[0] for process in processes]
     assert sorted(first) == ["refused True"] * 7 + ["step 0"]
     winner = processes[first.index("step 0")]
     assert winner.end("go\n") == "step 1\nstep 2\nwon\n[0, 1, 2]\n", winner.told
@@ -254,13 +244,13 @@ FENCED = """
 """
 
 
-def test_a_process_that_was_stopped_past_its_lease_is_fenced(start_saying, wait_until, cli, recorded):
+def test_a_process_that_was_stopped_past_its_lease_is_fenced(start_saying, wait_until, stop_after_a_step, cli, recorded):
     older = start_saying(FENCED, env=SHORT_LEASE)
-    said(older, "step 1")
-    stop(older, wait_until, recorded)
+    older.says("step 1")
+    stop_after_a_step(older)
     wait_until(lambda: state_of(cli)[0] == "CRASHED")
     newer = start_saying(FENCED, "newer", env=SHORT_LEASE)
-    said(newer, "step 2", "newer")
+    newer.says("step 2", "newer")
     older.send_signal(signal.SIGCONT)
     assert older.end("go\n").splitlines()[-1].startswith("fenced: "), older.told
     assert recorded.flow_run()["state_type"] == "RUNNING"
@@ -272,10 +262,12 @@ def test_a_process_that_was_stopped_past_its_lease_is_fenced(start_saying, wait_
     cli("db", "check")
 
 
-def test_a_process_that_was_stopped_is_fenced_also_when_nobody_has_resumed(start_saying, wait_until, cli, recorded):
+def test_a_process_that_was_stopped_is_fenced_also_when_nobody_has_resumed(
+    start_saying, wait_until, stop_after_a_step, cli, recorded
+):
     process = start_saying(FENCED, env=SHORT_LEASE)
-    said(process, "step 1")
-    stop(process, wait_until, recorded)
+    process.says("step 1")
+    stop_after_a_step(process)
     wait_until(lambda: state_of(cli)[0] == "CRASHED")
     process.send_signal(signal.SIGCONT)
     assert process.end("go\n").splitlines()[-1].startswith("fenced: "), process.told
@@ -283,20 +275,20 @@ def test_a_process_that_was_stopped_is_fenced_also_when_nobody_has_resumed(start
     assert names == ["Pending", "Running", "Crashed"]
 
 
-def test_a_process_that_was_stopped_within_its_lease_goes_on(start_saying, wait_until, cli, recorded):
+def test_a_process_that_was_stopped_within_its_lease_goes_on(start_saying, stop_after_a_step, cli):
     process = start_saying(FENCED)
-    said(process, "step 1")
-    stop(process, wait_until, recorded)
+    process.says("step 1")
+    stop_after_a_step(process)
     assert state_of(cli)[0] == "RUNNING"
     process.send_signal(signal.SIGCONT)
     assert process.end("go\n") == "step 2\n[1, 2]\n", process.told
 
 
-def test_a_process_that_was_fenced_may_run_other_flows(start_saying, wait_until, cli, recorded):
+def test_a_process_that_was_fenced_may_run_other_flows(start_saying, wait_until, stop_after_a_step, cli, recorded):
     source = FENCED + "    say(nightly.with_options(idempotency_key='another', name='another')())\n"
     process = start_saying(source, env=SHORT_LEASE)
-    said(process, "step 1")
-    stop(process, wait_until, recorded)
+    process.says("step 1")
+    stop_after_a_step(process)
     wait_until(lambda: state_of(cli)[0] == "CRASHED")
     process.send_signal(signal.SIGCONT)
     lines = process.end("go\ngo\n").splitlines()
@@ -332,7 +324,7 @@ def test_a_busy_process_is_never_declared_dead(start_saying, cli, recorded, work
         say(nightly())
     """
     process = start_saying(source.replace("WORK", work), env={"TIDEMILL_LEASE_SECONDS": "0.2"})
-    said(process, "busy")
+    process.says("busy")
     seen = set()
     while process.poll() is None:
         seen.add(state_of(cli, "--flow", "nightly")[0])

@@ -43,13 +43,6 @@ ISOLATED = """
 """
 
 
-def said(process, count):
-    """The next lines of what the process says."""
-    lines = [process.stdout.readline().rstrip("\n") for _ in range(count)]
-    assert all(lines), process.told
-    return lines
-
-
 def kill_once(process, wait_until, recorded, count):
     """Kills a process as soon as so many of its task runs are recorded."""
     wait_until(lambda: len(recorded.task_runs()) == count)
@@ -64,7 +57,7 @@ def states(cli):
 
 def test_a_called_task_has_crashed_with_its_process(start_saying, wait_until, recorded, cli):
     process = start_saying(CALLED)
-    assert said(process, 2) == ["step 0", "step 1"]
+    process.says("step 0", "step 1")
     kill_once(process, wait_until, recorded, 2)
     assert states(cli) == ["CRASHED", "COMPLETED"]
     run = recorded.task_runs()[0]
@@ -76,14 +69,14 @@ def test_a_called_task_has_crashed_with_its_process(start_saying, wait_until, re
 
 def test_submitted_tasks_have_crashed_with_their_process(start_saying, wait_until, recorded, cli):
     process = start_saying(SUBMITTED)
-    assert said(process, 3) == ["step"] * 3
+    process.says(*["step"] * 3)
     kill_once(process, wait_until, recorded, 4)
     assert states(cli) == ["CRASHED"] * 4
 
 
 def test_an_isolated_task_has_crashed_with_the_process_that_called_it(start_saying, wait_until, recorded, cli):
     process = start_saying(ISOLATED)
-    (line,) = said(process, 1)
+    (line,) = process.lines(1)
     wait_until(lambda: [run["state_type"] for run in recorded.task_runs()] == ["RUNNING"])
     kill_once(process, wait_until, recorded, 1)
     assert states(cli) == ["CRASHED"]
@@ -92,7 +85,7 @@ def test_an_isolated_task_has_crashed_with_the_process_that_called_it(start_sayi
 
 def test_an_isolated_task_whose_own_process_dies_is_ended_by_its_caller(start_saying, wait_until, recorded, cli):
     process = start_saying(ISOLATED)
-    (line,) = said(process, 1)
+    (line,) = process.lines(1)
     wait_until(lambda: [run["state_type"] for run in recorded.task_runs()] == ["RUNNING"])
     assert states(cli) == ["RUNNING"]
     os.kill(int(line.removeprefix("step ")), signal.SIGKILL)
@@ -104,7 +97,7 @@ def test_an_isolated_task_whose_own_process_dies_is_ended_by_its_caller(start_sa
 @pytest.mark.parametrize("source", [CALLED, SUBMITTED], ids=["called", "submitted"])
 def test_the_tasks_of_a_process_that_lives_are_left_alone(start_saying, wait_until, recorded, cli, source):
     process = start_saying(source)
-    said(process, 2)
+    assert all(process.lines(2)), process.told
     wait_until(lambda: "RUNNING" in [run["state_type"] for run in recorded.task_runs()])
     assert "CRASHED" not in states(cli)
     process.end("go\n" * 4)
@@ -113,18 +106,18 @@ def test_the_tasks_of_a_process_that_lives_are_left_alone(start_saying, wait_unt
 
 def test_a_flow_elsewhere_notices_too(start_saying, say, wait_until, recorded):
     process = start_saying(CALLED)
-    said(process, 2)
+    process.says("step 0", "step 1")
     kill_once(process, wait_until, recorded, 2)
     say("@flow\ndef other():\n    return 1\n\nother()")
     assert recorded.task_runs()[0]["state_type"] == "CRASHED"
 
 
-def test_a_process_that_was_stopped_past_its_lease_goes_on(start_saying, wait_until, recorded, cli):
+def test_a_process_that_was_stopped_past_its_lease_goes_on(start_saying, wait_until, suspend, recorded, cli):
     """There is no other attempt that it could be fenced from: what it says of its own task counts."""
     process = start_saying(CALLED, env=SHORT_LEASE)
-    said(process, 2)
+    process.says("step 0", "step 1")
     wait_until(lambda: [run["state_type"] for run in recorded.task_runs()] == ["RUNNING", "COMPLETED"])
-    process.send_signal(signal.SIGSTOP)
+    suspend(process)
     wait_until(lambda: states(cli) == ["CRASHED", "COMPLETED"])
     process.send_signal(signal.SIGCONT)
     assert process.end("go\n") == "done\n", process.told

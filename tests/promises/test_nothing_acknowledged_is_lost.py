@@ -139,7 +139,7 @@ def test_relaxed_may_lose_the_last_moment_and_nothing_before(start_script, cli, 
         """,
         env={"TIDEMILL_DURABILITY": "relaxed"},
     )
-    assert process.stdout.readline() == "ready\n"
+    process.says("ready")
     wait_until(lambda: len(cli("task-run", "ls", "--state-type", "COMPLETED", "--json", "--limit", "200")) == 100)
     process.kill()
     process.wait()

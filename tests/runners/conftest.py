@@ -132,20 +132,27 @@ def _every_kind() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def with_cluster() -> Iterator[TaskRunner]:
-    """A Dask runner whose cluster goes on from test to test, as it does from flow run to flow run while one is under way."""
-    runner = RUNNERS["dask"]()
-    holder = runner.fresh()
-    holder.start(lambda _: None)
-    yield runner
-    holder.close()
+def kept_open() -> Iterator[Callable[[str], TaskRunner]]:
+    """Runners whose processes go on from test to test, as they do from flow run to flow run while one is under way."""
+    opened: dict[str, tuple[TaskRunner, TaskRunner]] = {}
+
+    def get(kind: str) -> TaskRunner:
+        if kind not in opened:
+            runner = RUNNERS[kind]()
+            holder = runner.fresh()
+            holder.start(lambda _: None)
+            opened[kind] = runner, holder
+        return opened[kind][0]
+
+    yield get
+    for _, holder in opened.values():
+        holder.close()
 
 
 @pytest.fixture(params=_every_kind())
-def on(request: pytest.FixtureRequest) -> On:
+def on(request: pytest.FixtureRequest, kept_open: Callable[[str], TaskRunner]) -> On:
     kind, flow_colour, task_colour = request.param
-    runner = request.getfixturevalue("with_cluster") if kind == "dask" else RUNNERS[kind]()
-    return On(kind, runner, COLOURS[flow_colour], COLOURS[task_colour])
+    return On(kind, kept_open(kind), COLOURS[flow_colour], COLOURS[task_colour])
 
 
 @pytest.fixture

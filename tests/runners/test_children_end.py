@@ -304,7 +304,7 @@ def test_interrupting_from_the_terminal_reaches_the_program_only(start_script, w
         ),
         start_new_session=True,
     )
-    started, ready = (json.loads(process.stdout.readline()) for _ in range(2))
+    started, ready = map(json.loads, process.lines(2))
     assert ready == "ready"
     os.killpg(process.pid, signal.SIGINT)
     assert json.loads(process.end()) is True

@@ -334,9 +334,12 @@ import os, time
 from tidemill import flow, task
 from tidemill.runners.dask import DaskTaskRunner
 
+def say(*words):
+    os.write(1, (" ".join(map(str, words)) + "\\n").encode())  # in one piece: three processes say something at once
+
 @task
 def stuck(x):
-    os.write(1, f"begun {{os.getpid()}}\\n".encode())  # in one piece: two workers say it at once
+    say("begun", os.getpid())
     {how}
 
 @task
@@ -347,6 +350,7 @@ def after(x):
 def interrupted():
     futures = stuck.map(range(4))
     after.submit(futures[0])
+    say("submitted")
     futures.wait()
 
 interrupted()
@@ -362,7 +366,9 @@ print("never reached")
 )
 def test_a_signal_ends_the_flow_and_its_workers(start_script, cli, recorded, wait_until, lives, signum, codes, how):
     process = start_script(STUCK.format(how=how))
-    workers = {int(process.stdout.readline().split()[1]) for _ in range(2)}
+    *begun, submitted = sorted(process.lines(3))
+    assert submitted == "submitted", process.told
+    workers = {int(line.removeprefix("begun ")) for line in begun}
     process.send_signal(signum)
     assert process.end() == "", process.told
     assert process.returncode in codes, process.told

@@ -51,7 +51,7 @@ stuck.submit()
 @pytest.mark.parametrize(("signum", "codes"), SIGNALS, ids=["INT", "TERM"])
 def test_a_signal_while_processes_execute_tasks(start_script, recorded, signum, codes, attempt):
     process = start_script(POOL)
-    assert [process.stdout.readline() for _ in range(2)] == ["ready\n"] * 2, process.told
+    process.says(*["ready"] * 2)
     process.send_signal(signum)
     process.end()
     assert process.returncode in codes, process.told
@@ -62,7 +62,7 @@ def test_a_signal_while_processes_execute_tasks(start_script, recorded, signum, 
 @pytest.mark.parametrize(("signum", "codes"), SIGNALS, ids=["INT", "TERM"])
 def test_a_signal_while_the_interpreter_waits_for_tasks_outside_a_flow(start_script, recorded, signum, codes):
     process = start_script(ALONE)
-    assert process.stdout.readline() == "ready\n", process.told
+    process.says("ready")
     process.send_signal(signum)
     process.end()
     assert process.returncode in codes, process.told

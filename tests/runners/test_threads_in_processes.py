@@ -12,10 +12,12 @@ from tidemill import flow, task, ThreadPoolTaskRunner
 def told(thing, run, state):
     print("hook", run.name.split("-")[0], state.type.value, flush=True)
 
+begun = threading.Event()
+
 @task
 def stuck(x):
     if x == 1:
-        print("ready", flush=True)
+        begun.set()
     for _ in range(60_000):
         time.sleep(0.01)
 
@@ -27,6 +29,8 @@ def after(x):
 def interrupted():
     futures = stuck.map(range(4))
     after.submit(futures[0])
+    begun.wait()
+    print("ready", flush=True)
     {wait}
 
 interrupted()
@@ -92,7 +96,7 @@ SIGNALLED = {
 @pytest.mark.parametrize(("signum", "codes"), [(signal.SIGINT, {-2, 130}), (signal.SIGTERM, {-15, 143})], ids=["INT", "TERM"])
 def test_a_signal_while_submitted_tasks_run(start_script, recorded, signum, codes, how):
     process = start_script(SIGNALLED[how])
-    assert process.stdout.readline() == "ready\n", process.told
+    process.says("ready")
     process.send_signal(signum)
     out = process.end()
     assert process.returncode in codes, process.told
@@ -121,7 +125,7 @@ def test_a_signal_ends_a_process_whose_tasks_are_stuck_where_python_cannot_inter
         interrupted()
         """
     )
-    assert process.stdout.readline() == "ready\n"
+    process.says("ready")
     process.send_signal(signal.SIGTERM)
     process.end()
     assert process.returncode in {-15, 143}, process.told

@@ -1,30 +1,14 @@
-"""Programs with `isolation="process"`: time limits in C code, signals to the program, its own death, and resuming."""
+"""Promises 3 and 8 where `isolation="process"`: time limits in C code, signals to the program, its own death, resuming."""
 
 import signal
-import textwrap
 
 import pytest
-
-PRELUDE = """
-import asyncio, ctypes, os, signal, sys, time
-from tidemill import flow, task, ThreadPoolTaskRunner
-
-def say(*words):
-    os.write(1, (" ".join(map(str, words)) + "\\n").encode())
-
-def stuck_for_good():
-    \"\"\"Inside C code that keeps the interpreter lock and lets no signal through.\"\"\"
-    signal.pthread_sigmask(signal.SIG_BLOCK, set(signal.valid_signals()))
-    say("ready", os.getpid())
-    ctypes.PyDLL(None).sleep(600)
-
-"""
 
 PLACES = {
     "a task": """
         @task(isolation="process", LIMIT)
         def stuck():
-            stuck_for_good()
+            hold()
 
         @flow
         def nightly():
@@ -35,7 +19,7 @@ PLACES = {
     "a submitted task": """
         @task(isolation="process", LIMIT)
         def stuck():
-            stuck_for_good()
+            hold()
 
         @flow
         def nightly():
@@ -47,43 +31,46 @@ PLACES = {
     "an async task": """
         @task(isolation="process", LIMIT)
         async def stuck():
-            stuck_for_good()
+            hold()
 
         @flow
         async def nightly():
             return await stuck(RETURN)
 
+        import asyncio
         say(asyncio.run(nightly()))
         """,
     "a submitted async task": """
         @task(isolation="process", LIMIT)
         async def stuck():
-            stuck_for_good()
+            hold()
 
         @flow
         async def nightly():
             return await stuck.submit()
 
+        import asyncio
         say(asyncio.run(nightly()))
         """,
     "a flow": """
         @flow(isolation="process", LIMIT)
         def nightly():
-            stuck_for_good()
+            hold()
 
         say(nightly(RETURN))
         """,
     "an async flow": """
         @flow(isolation="process", LIMIT)
         async def nightly():
-            stuck_for_good()
+            hold()
 
+        import asyncio
         say(asyncio.run(nightly(RETURN)))
         """,
     "a subflow": """
         @flow(isolation="process", LIMIT)
         def below():
-            stuck_for_good()
+            hold()
 
         @flow
         def nightly():
@@ -99,21 +86,8 @@ def place(request):
     return request.param
 
 
-@pytest.fixture
-def start_stuck(start_script):
-    """Starts a program that gets stuck, and gives its process and the number of the stuck one."""
-
-    def start(source):
-        process = start_script(PRELUDE + textwrap.dedent(source))
-        word, pid = process.stdout.readline().split() or (process.told, 0)
-        assert word == "ready", process.told
-        return process, int(pid)
-
-    return start
-
-
-def test_a_time_limit_ends_c_code(start_stuck, recorded, wait_until, lives, place):
-    process, child = start_stuck(place.replace("LIMIT", "timeout_seconds=0.3").replace("RETURN", ""))
+def test_a_time_limit_ends_c_code(start_held, recorded, wait_until, lives, place):
+    process, child = start_held(place.replace("LIMIT", "timeout_seconds=0.3").replace("RETURN", ""))
     process.end()
     assert process.returncode == 1, process.told
     assert "exceeded timeout of 0.3 seconds" in process.told
@@ -124,8 +98,8 @@ def test_a_time_limit_ends_c_code(start_stuck, recorded, wait_until, lives, plac
 
 
 @pytest.mark.parametrize(("signum", "codes"), [(signal.SIGINT, {-2, 130}), (signal.SIGTERM, {-15, 143})], ids=["INT", "TERM"])
-def test_a_signal_to_the_program_ends_the_child(start_stuck, recorded, wait_until, lives, place, signum, codes):
-    process, child = start_stuck(place.replace("LIMIT", "").replace("RETURN", ""))
+def test_a_signal_to_the_program_ends_the_child(start_held, recorded, wait_until, lives, place, signum, codes):
+    process, child = start_held(place.replace("LIMIT", "").replace("RETURN", ""))
     process.send_signal(signum)
     process.end()
     assert process.returncode in codes, process.told
@@ -134,8 +108,8 @@ def test_a_signal_to_the_program_ends_the_child(start_stuck, recorded, wait_unti
     assert {run["state_type"] for run in recorded.task_runs()} <= {"CRASHED", "CANCELLED"}
 
 
-def test_the_death_of_the_program_ends_the_child(start_stuck, cli, recorded, wait_until, lives, place):
-    process, child = start_stuck(place.replace("LIMIT", "").replace("RETURN", ""))
+def test_the_death_of_the_program_ends_the_child(start_held, cli, recorded, wait_until, lives, place):
+    process, child = start_held(place.replace("LIMIT", "").replace("RETURN", ""))
     process.kill()
     process.wait()
     wait_until(lambda: not lives(child))
@@ -152,10 +126,8 @@ RESUMED = {
 
 @pytest.mark.parametrize("how", ["by command", "called again"])
 @pytest.mark.parametrize(("of_task", "of_flow"), RESUMED.values(), ids=RESUMED)
-def test_what_was_finished_is_not_repeated(run_script, start_script, cli, recorded, monkeypatch, of_task, of_flow, how):
-    source = (
-        PRELUDE
-        + """
+def test_what_was_finished_is_not_repeated(say, start_saying, cli, recorded, monkeypatch, of_task, of_flow, how):
+    source = """
 OF_TASK
 def step(x):
     say("step", x)
@@ -177,16 +149,15 @@ def nightly():
 if __name__ == "__main__":
     say(nightly())
 """.replace("OF_TASK", of_task).replace("OF_FLOW", of_flow)
-    )
-    process = start_script(source)
-    said = [process.stdout.readline().strip() for _ in range(6)]
+    process = start_saying(source)
+    said = process.lines(6)
     assert sorted(said) == ["ready", *(f"step {x}" for x in range(5))], process.told
     process.kill()
     process.wait()
     folder = process.said.parent
     if how == "called again":
-        done = run_script(source.replace('os.path.exists("go")', "True"), cwd=folder)
-        assert done.stdout.splitlines() == ["step 5", "[0, 10, 20, 30, 40, 50]"], done.stderr
+        again = source.replace('os.path.exists("go")', "True")
+        assert say(again, cwd=folder) == ["step 5", "[0, 10, 20, 30, 40, 50]"]
     else:
         (folder / "go").touch()
         monkeypatch.chdir(folder)

@@ -124,3 +124,4 @@ def test_a_token_of_no_page_is_refused(served, token):
 def test_pages_have_a_limit(served):
     served.post("events/filter", {"limit": 51}, code=422)
     served.post("events/filter", {"filter": {"odd": 1}}, code=422)
+    assert served.post("events/filter", {"limit": None, "filter": None}, code=200)["events"] == []

@@ -19,7 +19,8 @@ from tidemill.server.intake import Told
 from tidemill.server.services import TheServices, TheStore
 from tidemill.store import event_history
 
-PageLimit = Annotated[int, msgspec.Meta(ge=0, le=50)]
+_EVENTS_A_PAGE = 50
+PageLimit = Annotated[int, msgspec.Meta(ge=0, le=_EVENTS_A_PAGE)]
 
 
 class NewEvent(msgspec.Struct, kw_only=True):
@@ -60,7 +61,7 @@ class ReceivedEvent(NewEvent, kw_only=True):
 
 class ReadEvents(msgspec.Struct, kw_only=True):
     filter: EventFilter | None = None
-    limit: PageLimit = 50
+    limit: PageLimit | None = None
 
 
 class EventPage(msgspec.Struct, kw_only=True):
@@ -103,9 +104,10 @@ async def read_events(request: Request[Any, Any, Any], store: TheStore, data: JS
     asked = data or ReadEvents()
     filter = asked.filter or EventFilter()
     total = await store.read(event_history.count, filter)
-    if asked.limit == 0:
+    limit = _EVENTS_A_PAGE if asked.limit is None else asked.limit
+    if limit == 0:
         return EventPage(events=[], total=total, next_page=None)
-    return await _page(request, store, filter, asked.limit, total, None)
+    return await _page(request, store, filter, limit, total, None)
 
 
 @get("/events/filter/next")

@@ -140,6 +140,12 @@ def test_a_change_brings_an_artifact_to_the_top_of_the_changed(served, made):
     assert places(made, served.post("artifacts/filter", {"sort": "UPDATED_DESC", "limit": 1})) == [1]
 
 
+def test_the_clients_of_the_field_send_null_for_what_they_do_not_name(served, made):
+    body = {"artifacts": None, "flow_runs": None, "sort": None, "limit": 1, "offset": None}
+    assert places(made, served.post("artifacts/filter", body)) == [3]
+    assert len(served.post("artifacts/latest/filter", body)) == 1
+
+
 def test_wrong_filters_are_refused(served):
     for wrong in ({"limit": 201}, {"sort": "SIZE"}, {"artifacts": {"size": 1}}, {"artifacts": {"id": {"any_": ["x"]}}}):
         served.post("artifacts/filter", wrong, code=422)

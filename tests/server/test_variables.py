@@ -133,6 +133,7 @@ def test_a_list_is_sorted(served, made, sort, expected):
 def test_a_list_comes_in_pages(served, made):
     assert names(served.post("variables/filter", {"limit": 1, "offset": 1})) == ["limits"]
     assert served.post("variables/filter", {"limit": 0}) == []
+    assert names(served.post("variables/filter", {"limit": None, "offset": None, "sort": None})) == sorted(made)
     for wrong in ({"limit": 201}, {"limit": -1}, {"offset": -1}, {"sort": "SIZE"}, {"variables": {"size": 1}}):
         served.post("variables/filter", wrong, code=422)
 

@@ -3,6 +3,7 @@
 import pytest
 
 from tidemill import ids, orchestration
+from tidemill.filters import Page
 from tidemill.side_records import NewFlowRunInput
 from tidemill.store import flow_run_inputs
 
@@ -39,7 +40,7 @@ def test_inputs_are_found_by_how_their_keys_begin(desk, give):
     give(other, "b-3")
 
     def found(prefix, *excluded, limit=10):
-        return [each.key for each in flow_run_inputs.inputs(desk.fetch, run, prefix, excluded, limit)]
+        return [each.key for each in flow_run_inputs.inputs(desk.fetch, run, prefix, excluded, Page(limit))]
 
     assert found("b-") == ["b-2", "b-1"]
     assert found("b-", limit=1) == ["b-2"]

@@ -58,11 +58,18 @@ class Criteria(msgspec.Struct, kw_only=True):
         )
 
 
+class Piece(msgspec.Struct, kw_only=True):
+    """Which piece of a list. The field's clients send `null` for what they do not name."""
+
+    limit: Count | None = None
+    offset: Offset | None = None
+
+
 class Listing(Criteria, kw_only=True):
     """A piece of a list. The field's clients send `null` for a sort that they do not name; `order` is what it is then."""
 
     limit: Count | None = None
-    offset: Offset = 0
+    offset: Offset | None = None
 
 
 class FlowListing(Listing, kw_only=True):
@@ -89,11 +96,9 @@ class TaskRunListing(Listing, kw_only=True):
         return self.sort or TaskRunSort.ID_DESC
 
 
-class LogListing(msgspec.Struct, kw_only=True):
+class LogListing(Piece, kw_only=True):
     logs: LogFilter | None = None
     sort: LogSort | None = None
-    limit: Count | None = None
-    offset: Offset = 0
 
     @property
     def order(self) -> LogSort:
@@ -161,7 +166,7 @@ class HistoryInterval(msgspec.Struct, kw_only=True):
     states: list[HistoryState]
 
 
-def page_of(services: Services, limit: int | None, offset: int) -> Page:
+def page_of(services: Services, limit: int | None, offset: int | None) -> Page:
     """The piece of a list that a body asks for.
 
     Raises:
@@ -170,7 +175,7 @@ def page_of(services: Services, limit: int | None, offset: int) -> Page:
     most = services.settings.server_api_default_limit
     if limit is not None and limit > most:
         raise InvalidRequest(f"limit is {limit}; {most} is the most at once (TIDEMILL_SERVER_API_DEFAULT_LIMIT).")
-    return Page(most if limit is None else limit, offset)
+    return Page(most if limit is None else limit, offset or 0)
 
 
 def paging_of(services: Services, asked: Paging) -> Page:

@@ -12,6 +12,5 @@ UUID_PATTERN = "^[0-9a-fA-F]{8}-?([0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}$"
 
 PathId = Annotated[str, PathParameter(pattern=UUID_PATTERN, description="The id of the record.")]
 
-# Which piece of a list a body asks for.
-Limit = Annotated[int, msgspec.Meta(ge=0, le=200)]
+# Where in a list a body wants to begin.
 Offset = Annotated[int, msgspec.Meta(ge=0, le=2**62)]

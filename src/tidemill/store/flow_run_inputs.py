@@ -35,7 +35,7 @@ def value(fetch: Fetch, flow_run_id: str, key: str) -> str | None:
     return found[0][0] if found else None
 
 
-def inputs(fetch: Fetch, flow_run_id: str, prefix: str, excluded: Sequence[str], limit: int) -> list[FlowRunInput]:
+def inputs(fetch: Fetch, flow_run_id: str, prefix: str, excluded: Sequence[str], page: Page) -> list[FlowRunInput]:
     """The inputs whose keys begin with `prefix`, but for the keys that are excluded; oldest first."""
     sql = "flow_run_id = ? AND substr(key, 1, ?) = ?"
     bindings: tuple[Any, ...] = (ids.to_bytes(flow_run_id), len(prefix), prefix)
@@ -43,7 +43,7 @@ def inputs(fetch: Fetch, flow_run_id: str, prefix: str, excluded: Sequence[str],
         sql += f" AND key NOT IN ({','.join('?' * len(excluded))})"
         bindings += tuple(excluded)
     condition = Condition(sql, bindings)
-    found = rows.select(fetch, f"{_COLUMNS} FROM flow_run_input", condition, "created, id", Page(limit))
+    found = rows.select(fetch, f"{_COLUMNS} FROM flow_run_input", condition, "created, id", page)
     return [_to_input(row) for row in found]
 
 

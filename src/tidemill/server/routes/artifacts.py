@@ -7,10 +7,11 @@ from litestar import delete, get, patch, post
 from litestar.params import FromPath, JSONBody
 
 from tidemill import clock
-from tidemill.filters import ArtifactFilter, ArtifactSort, Filters, FlowFilter, FlowRunFilter, Page, TaskRunFilter
+from tidemill.filters import ArtifactFilter, ArtifactSort, Filters, FlowFilter, FlowRunFilter, TaskRunFilter
 from tidemill.server.answers import existing
-from tidemill.server.parameters import Limit, Offset, PathId
-from tidemill.server.services import TheStore
+from tidemill.server.listing import Count, page_of
+from tidemill.server.parameters import Offset, PathId
+from tidemill.server.services import TheServices, TheStore
 from tidemill.side_records import Artifact, ArtifactChange, ArtifactCollection, NewArtifact
 from tidemill.store import artifacts
 
@@ -29,13 +30,13 @@ class CountArtifacts(msgspec.Struct, kw_only=True):
 
 
 class ReadArtifacts(CountArtifacts, kw_only=True):
-    sort: ArtifactSort = ArtifactSort.ID_DESC
-    limit: Limit = 200
-    offset: Offset = 0
+    sort: ArtifactSort | None = None
+    limit: Count | None = None
+    offset: Offset | None = None
 
     @property
-    def page(self) -> Page:
-        return Page(self.limit, self.offset)
+    def order(self) -> ArtifactSort:
+        return self.sort or ArtifactSort.ID_DESC
 
 
 @post("/artifacts")
@@ -58,10 +59,11 @@ async def read_latest_artifact(store: TheStore, key: FromPath[str]) -> Artifact:
 
 
 @post("/artifacts/filter", status_code=200)
-async def read_artifacts(store: TheStore, data: JSONBody[ReadArtifacts | None] = None) -> list[Artifact]:
+async def read_artifacts(store: TheStore, services: TheServices, data: JSONBody[ReadArtifacts | None] = None) -> list[Artifact]:
     """A page of the artifacts that the filters ask for."""
     asked = data or ReadArtifacts()
-    return await store.read(artifacts.artifacts, asked.artifacts, asked.runs, asked.sort, asked.page)
+    page = page_of(services, asked.limit, asked.offset)
+    return await store.read(artifacts.artifacts, asked.artifacts, asked.runs, asked.order, page)
 
 
 @post("/artifacts/count", status_code=200)
@@ -72,10 +74,13 @@ async def count_artifacts(store: TheStore, data: JSONBody[CountArtifacts | None]
 
 
 @post("/artifacts/latest/filter", status_code=200)
-async def read_latest_artifacts(store: TheStore, data: JSONBody[ReadArtifacts | None] = None) -> list[ArtifactCollection]:
+async def read_latest_artifacts(
+    store: TheStore, services: TheServices, data: JSONBody[ReadArtifacts | None] = None
+) -> list[ArtifactCollection]:
     """A page of the newest artifacts of their keys that the filters ask for."""
     asked = data or ReadArtifacts()
-    return await store.read(artifacts.latest_artifacts, asked.artifacts, asked.runs, asked.sort, asked.page)
+    page = page_of(services, asked.limit, asked.offset)
+    return await store.read(artifacts.latest_artifacts, asked.artifacts, asked.runs, asked.order, page)
 
 
 @post("/artifacts/latest/count", status_code=200)

@@ -12,13 +12,14 @@ from litestar import Response, delete, get, post
 from litestar.params import FromPath, JSONBody
 
 from tidemill import clock
-from tidemill.filters import Id, Page
+from tidemill.filters import Id
 from tidemill.orchestration import limits as slots_of
 from tidemill.orchestration.limits import Denied
 from tidemill.server.answers import existing
+from tidemill.server.listing import Piece, page_of
 from tidemill.server.parameters import PathId
-from tidemill.server.routes.concurrency_limits_v2 import Names, ReadLimits, full
-from tidemill.server.services import TheStore
+from tidemill.server.routes.concurrency_limits_v2 import Names, full
+from tidemill.server.services import TheServices, TheStore
 from tidemill.side_records import TAG_PREFIX, Count, LimitInShort, LimitName, TagLimit
 from tidemill.store import limits
 from tidemill.store.filtering import Condition
@@ -61,10 +62,10 @@ async def read_tag_limit_by_tag(store: TheStore, tag: FromPath[str]) -> TagLimit
 
 
 @post("/concurrency_limits/filter", status_code=200)
-async def read_tag_limits(store: TheStore, data: JSONBody[ReadLimits | None] = None) -> list[TagLimit]:
+async def read_tag_limits(store: TheStore, services: TheServices, data: JSONBody[Piece | None] = None) -> list[TagLimit]:
     """A page of the limits on tags, by tag."""
-    asked = data or ReadLimits()
-    return await store.read(limits.tag_limits, clock.now(), Page(asked.limit, asked.offset))
+    asked = data or Piece()
+    return await store.read(limits.tag_limits, clock.now(), page_of(services, asked.limit, asked.offset))
 
 
 @post("/concurrency_limits/tag/{tag:str}/reset", status_code=200)

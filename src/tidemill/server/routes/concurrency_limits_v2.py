@@ -11,13 +11,14 @@ from litestar.exceptions import HTTPException
 from litestar.params import FromPath, JSONBody
 
 from tidemill import clock
-from tidemill.filters import Id, Page
+from tidemill.filters import Id
 from tidemill.orchestration import limits as slots_of
 from tidemill.orchestration.limits import Denied, Granted, LeaseTerms
 from tidemill.server.answers import existing
 from tidemill.server.errors import Conflict, InvalidRequest
-from tidemill.server.parameters import UUID_PATTERN, Limit, Offset, PathId
-from tidemill.server.services import TheStore
+from tidemill.server.listing import Piece, page_of
+from tidemill.server.parameters import UUID_PATTERN, PathId
+from tidemill.server.services import TheServices, TheStore
 from tidemill.side_records import ConcurrencyLimit, ConcurrencyLimitChange, LeaseHolder, LimitInShort, NewConcurrencyLimit
 from tidemill.store import limits
 from tidemill.store.filtering import Condition
@@ -25,6 +26,7 @@ from tidemill.store.rows import Execute, Fetch
 
 _NO_LIMIT = "There is no such concurrency limit; POST /api/v2/concurrency_limits/filter lists them."
 _LEASE_GONE = "This lease has expired or was ended, and others may have its slots. Ask for slots again."
+_LEASE_SECONDS = 300.0
 
 Slots = Annotated[int, msgspec.Meta(gt=0, le=2**31 - 1)]
 Names = Annotated[list[str], msgspec.Meta(min_length=1, max_length=1000)]
@@ -32,19 +34,18 @@ LeaseSeconds = Annotated[float, msgspec.Meta(ge=60, le=86400)]
 Mode = Literal["concurrency", "rate_limit"]
 
 
-class ReadLimits(msgspec.Struct, kw_only=True):
-    limit: Limit = 200
-    offset: Offset = 0
-
-
 class TakeSlots(msgspec.Struct, kw_only=True):
     names: Names
     slots: Slots
-    mode: Mode = "concurrency"
+    mode: Mode | None = None
+
+    @property
+    def at_a_rate(self) -> bool:
+        return self.mode == "rate_limit"
 
 
 class TakeSlotsWithLease(TakeSlots, kw_only=True):
-    lease_duration: LeaseSeconds = 300
+    lease_duration: LeaseSeconds | None = None
     holder: LeaseHolder | None = None
 
 
@@ -55,7 +56,7 @@ class GiveSlotsBack(msgspec.Struct, kw_only=True):
 
 
 class RenewLease(msgspec.Struct, kw_only=True):
-    lease_duration: LeaseSeconds = 300
+    lease_duration: LeaseSeconds | None = None
 
 
 class ReleaseLease(msgspec.Struct, kw_only=True):
@@ -85,10 +86,10 @@ async def read_limit(store: TheStore, id_or_name: FromPath[str]) -> ConcurrencyL
 
 
 @post("/v2/concurrency_limits/filter", status_code=200)
-async def read_limits(store: TheStore, data: JSONBody[ReadLimits | None] = None) -> list[ConcurrencyLimit]:
+async def read_limits(store: TheStore, services: TheServices, data: JSONBody[Piece | None] = None) -> list[ConcurrencyLimit]:
     """A page of the limits, by name."""
-    asked = data or ReadLimits()
-    return await store.read(limits.limits, clock.now(), Page(asked.limit, asked.offset))
+    asked = data or Piece()
+    return await store.read(limits.limits, clock.now(), page_of(services, asked.limit, asked.offset))
 
 
 @patch("/v2/concurrency_limits/{id_or_name:str}", status_code=204)
@@ -107,17 +108,16 @@ async def delete_limit(store: TheStore, id_or_name: FromPath[str]) -> None:
 async def take_slots(store: TheStore, data: JSONBody[TakeSlots]) -> list[LimitInShort]:
     """Takes slots of all the limits that exist of these names, until they are given back; 423 with Retry-After if one has too
     few that are free."""
-    at_a_rate = data.mode == "rate_limit"
-    return _granted(await store.transact(slots_of.take_slots, data.names, data.slots, clock.now(), at_a_rate=at_a_rate)).limits
+    now = clock.now()
+    return _granted(await store.transact(slots_of.take_slots, data.names, data.slots, now, at_a_rate=data.at_a_rate)).limits
 
 
 @post("/v2/concurrency_limits/increment-with-lease", status_code=200)
 async def take_slots_with_lease(store: TheStore, data: JSONBody[TakeSlotsWithLease]) -> LeasedSlots:
     """The same under a lease: when it ends, because it is given back or not renewed in time, others can have the slots."""
-    terms = LeaseTerms(data.lease_duration, data.holder)
-    at_a_rate = data.mode == "rate_limit"
+    terms = LeaseTerms(data.lease_duration or _LEASE_SECONDS, data.holder)
     granted = _granted(
-        await store.transact(slots_of.take_slots, data.names, data.slots, clock.now(), terms=terms, at_a_rate=at_a_rate)
+        await store.transact(slots_of.take_slots, data.names, data.slots, clock.now(), terms=terms, at_a_rate=data.at_a_rate)
     )
     return LeasedSlots(lease_id=granted.lease_id or "", limits=granted.limits)
 
@@ -132,7 +132,7 @@ async def give_slots_back(store: TheStore, data: JSONBody[GiveSlotsBack]) -> lis
 @post("/v2/concurrency_limits/leases/{lease_id:str}/renew", status_code=204)
 async def renew_lease(store: TheStore, lease_id: PathId, data: JSONBody[RenewLease | None] = None) -> None:
     """Keeps a lease from expiring; 410 if it has expired or was ended."""
-    seconds = (data or RenewLease()).lease_duration
+    seconds = (data or RenewLease()).lease_duration or _LEASE_SECONDS
     if not await store.transact(slots_of.renew_lease, lease_id, seconds, clock.now()):
         raise HTTPException(detail=_LEASE_GONE, status_code=410)
 

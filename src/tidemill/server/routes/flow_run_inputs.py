@@ -11,8 +11,9 @@ from litestar.params import FromPath, JSONBody
 from tidemill import clock
 from tidemill.server.answers import existing
 from tidemill.server.errors import Conflict
-from tidemill.server.parameters import Limit, PathId
-from tidemill.server.services import TheStore
+from tidemill.server.listing import Count, page_of
+from tidemill.server.parameters import PathId
+from tidemill.server.services import TheServices, TheStore
 from tidemill.side_records import FlowRunInput, NewFlowRunInput
 from tidemill.store import flow_run_inputs
 
@@ -21,8 +22,8 @@ _NO_INPUT = "This flow run has no input of this key."
 
 class FilterInputs(msgspec.Struct, kw_only=True):
     prefix: str
-    limit: Limit = 1
-    exclude_keys: Annotated[list[str], msgspec.Meta(max_length=1000)] = []
+    limit: Count | None = None
+    exclude_keys: Annotated[list[str], msgspec.Meta(max_length=1000)] | None = None
 
 
 @post("/flow_runs/{flow_run_id:str}/input")
@@ -35,9 +36,12 @@ async def create_flow_run_input(store: TheStore, flow_run_id: PathId, data: JSON
 
 
 @post("/flow_runs/{flow_run_id:str}/input/filter", status_code=200)
-async def filter_flow_run_inputs(store: TheStore, flow_run_id: PathId, data: JSONBody[FilterInputs]) -> list[FlowRunInput]:
-    """The inputs of a flow run whose keys begin like this, oldest first."""
-    return await store.read(flow_run_inputs.inputs, flow_run_id, data.prefix, data.exclude_keys, data.limit)
+async def filter_flow_run_inputs(
+    store: TheStore, services: TheServices, flow_run_id: PathId, data: JSONBody[FilterInputs]
+) -> list[FlowRunInput]:
+    """The inputs of a flow run whose keys begin like this, oldest first; one, if nothing is said."""
+    page = page_of(services, 1 if data.limit is None else data.limit, None)
+    return await store.read(flow_run_inputs.inputs, flow_run_id, data.prefix, data.exclude_keys or (), page)
 
 
 @get("/flow_runs/{flow_run_id:str}/input/{key:str}", media_type=MediaType.TEXT)

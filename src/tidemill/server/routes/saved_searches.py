@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import msgspec
 from litestar import Response, delete, get, post, put
 from litestar.params import JSONBody
 
 from tidemill import clock
-from tidemill.filters import Page
 from tidemill.server.answers import existing
-from tidemill.server.parameters import Limit, Offset, PathId
-from tidemill.server.services import TheStore
+from tidemill.server.listing import Piece, page_of
+from tidemill.server.parameters import PathId
+from tidemill.server.services import TheServices, TheStore
 from tidemill.side_records import NewSavedSearch, SavedSearch
 from tidemill.store import saved_searches
 
 _NO_SEARCH = "There is no such saved search; POST /api/saved_searches/filter lists them."
-
-
-class ReadSavedSearches(msgspec.Struct, kw_only=True):
-    limit: Limit = 200
-    offset: Offset = 0
 
 
 @put("/saved_searches")
@@ -36,10 +30,10 @@ async def read_saved_search(store: TheStore, search_id: PathId) -> SavedSearch:
 
 
 @post("/saved_searches/filter", status_code=200)
-async def read_saved_searches(store: TheStore, data: JSONBody[ReadSavedSearches | None] = None) -> list[SavedSearch]:
+async def read_saved_searches(store: TheStore, services: TheServices, data: JSONBody[Piece | None] = None) -> list[SavedSearch]:
     """A page of the searches, by name."""
-    asked = data or ReadSavedSearches()
-    return await store.read(saved_searches.saved_searches, Page(asked.limit, asked.offset))
+    asked = data or Piece()
+    return await store.read(saved_searches.saved_searches, page_of(services, asked.limit, asked.offset))
 
 
 @delete("/saved_searches/{search_id:str}")

@@ -7,11 +7,12 @@ from litestar import delete, get, patch, post
 from litestar.params import FromPath, JSONBody
 
 from tidemill import clock
-from tidemill.filters import Page, VariableFilter, VariableSort
+from tidemill.filters import VariableFilter, VariableSort
 from tidemill.server.answers import existing
 from tidemill.server.errors import Conflict
-from tidemill.server.parameters import Limit, Offset, PathId
-from tidemill.server.services import TheStore
+from tidemill.server.listing import Piece, page_of
+from tidemill.server.parameters import PathId
+from tidemill.server.services import TheServices, TheStore
 from tidemill.side_records import NewVariable, Variable, VariableChange
 from tidemill.store import variables
 from tidemill.store.filtering import Condition
@@ -24,10 +25,9 @@ class CountVariables(msgspec.Struct, kw_only=True):
     variables: VariableFilter | None = None
 
 
-class ReadVariables(CountVariables, kw_only=True):
-    sort: VariableSort = VariableSort.NAME_ASC
-    limit: Limit = 200
-    offset: Offset = 0
+class ReadVariables(Piece, kw_only=True):
+    variables: VariableFilter | None = None
+    sort: VariableSort | None = None
 
 
 @post("/variables")
@@ -52,10 +52,11 @@ async def read_variable_by_name(store: TheStore, name: FromPath[str]) -> Variabl
 
 
 @post("/variables/filter", status_code=200)
-async def read_variables(store: TheStore, data: JSONBody[ReadVariables | None] = None) -> list[Variable]:
+async def read_variables(store: TheStore, services: TheServices, data: JSONBody[ReadVariables | None] = None) -> list[Variable]:
     """A page of the variables that a filter asks for."""
     asked = data or ReadVariables()
-    return await store.read(variables.variables, asked.variables, asked.sort, Page(asked.limit, asked.offset))
+    page = page_of(services, asked.limit, asked.offset)
+    return await store.read(variables.variables, asked.variables, asked.sort or VariableSort.NAME_ASC, page)
 
 
 @post("/variables/count", status_code=200)

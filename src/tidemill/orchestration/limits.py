@@ -164,8 +164,8 @@ def _wait(limit: LimitFacts, slots: int) -> float:
     """Seconds until slots are likely to be free, longer the more others wait for them, and not the same for all."""
     if limit.slot_decay_per_second and limit.taken:
         seconds = (limit.in_use + slots - limit.slots) / limit.slot_decay_per_second
-    else:
-        seconds = limit.occupancy_seconds
+    else:  # who has one has had it for some time already
+        seconds = limit.occupancy_seconds / 2
     crowd = max(limit.denied_slots / limit.slots, 1.0)
     return min(max(seconds * crowd * random.uniform(0.75, 1.25), _SHORTEST_WAIT), _LONGEST_WAIT)
 

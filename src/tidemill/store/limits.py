@@ -38,7 +38,7 @@ _COLUMNS = (
 )
 _FACTS = "id, name, slots, active, taken, taken_at, slot_decay_per_second, denied_slots, avg_slot_occupancy_seconds"
 # How much the newest occupancy counts in the average.
-_NEWEST = 0.2
+_NEWEST = 0.5
 _encode = msgspec.json.Encoder().encode
 _decode_holder = msgspec.json.Decoder(LeaseHolder).decode
 

@@ -160,7 +160,6 @@ class Settings:
     server_access_log: Literal["off", "text", "json"] = _setting(
         "off", choice("off", "text", "json"), "How a server logs each request: not, as text, or as one JSON object."
     )
-    retention_days: int = _setting(90, COUNT, "Days after which a server removes runs that have ended; 0 keeps them for ever.")
 
     @property
     def database_path(self) -> str:

@@ -12,7 +12,7 @@ def test_every_setting_is_told(served):
     told = served.get("admin/settings")
     assert list(told) == list(settings.NAMES)
     assert told["home"] == served.settings.home
-    assert told["retention_days"] == 90
+    assert told["lease_seconds"] == 30
 
 
 def test_no_secret_is_told(serve):

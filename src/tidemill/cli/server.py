@@ -199,10 +199,11 @@ def _loops() -> str:
     failing = [f"{loop.name} fails: {loop.last_error}" for loop in found if loop.last_error]
     if failing:
         return "; ".join(failing)
-    ticks = [loop.last_tick for loop in found if loop.last_tick]
-    if not ticks:
+    if not found:
         return "none has been recorded yet"
-    return f"{len(found)}, run by {found[0].server}; the last tick recorded was {when(max(ticks))}"
+    ticks = [loop.last_tick for loop in found if loop.last_tick]
+    last = f"; the last tick recorded was {when(max(ticks))}" if ticks else ""
+    return f"{len(found)}, run by {found[0].server}{last}"
 
 
 def _recorded_loops() -> list[loops.LoopHealth]:

@@ -124,9 +124,14 @@ def serve(listening: socket.socket, services: Services, *, when_ready: Callable[
 
 def set_up_logging(settings: Settings) -> None:
     """Writes what the server logs to stderr."""
-    logging.basicConfig(format="%(asctime)s | %(levelname)-7s | %(name)s - %(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s | %(levelname)-7s | %(name)s - %(message)s"))
+    own = logging.getLogger("tidemill")
+    for logger in (logging.getLogger(), own):  # ours hands nothing on
+        logger.handlers = [handler]
+    own.propagate = False
     level = settings.server_logging_level
-    logging.getLogger("tidemill").setLevel(int(level) if level.isdigit() else level)
+    own.setLevel(int(level) if level.isdigit() else level)
     for chatty in ("uvicorn", "litestar", "httpx2"):
         logging.getLogger(chatty).setLevel("WARNING")
 

@@ -48,7 +48,7 @@ class RunningLoop:
         self.health = LoopHealth(
             name=loop.name, server=server, interval_seconds=loop.interval, started=clock.to_datetime(clock.now())
         )
-        # Whether something has changed that others should know at once: it failed, or does so no more.
+        # Whether something has changed that others should know at once: it has begun, failed, or does so no more.
         self.has_news = True
         self._failures_in_row = 0
         self._task: asyncio.Task[None] | None = None
@@ -75,6 +75,7 @@ class RunningLoop:
         else:
             self._failures_in_row = 0
             self._note(None, None)
+        self.has_news |= health.ticks == 0
         health.ticks += 1
         health.last_seconds = round(time.perf_counter() - began, 6)
         health.last_tick = clock.to_datetime(clock.now())

@@ -20,8 +20,12 @@ from tidemill.server.errors import InvalidRequest
 from tidemill.states import FOREIGN, ResultReference, State, StateDetails, StateType
 from tidemill.texts import storable
 
-FlowName = Annotated[str, Meta(pattern=r"^[^/%&><\x00]+$", max_length=10_000)]
-RunName = Annotated[str, Meta(min_length=1, max_length=10_000, pattern=r"^[^\x00]*$")]
+# As long as what an index of either database takes.
+FlowName = Annotated[str, Meta(pattern=r"^[^/%&><\x00]+$", max_length=500)]
+RunName = Annotated[str, Meta(min_length=1, max_length=500, pattern=r"^[^\x00]*$")]
+Key = Annotated[str, Meta(max_length=500, pattern=r"^[^\x00]*$")]
+DynamicKey = Annotated[str, Meta(max_length=100, pattern=r"^[^\x00]*$")]
+CacheKey = Annotated[str, Meta(max_length=2000, pattern=r"^[^\x00]*$")]
 Text = Annotated[str, Meta(pattern=r"^[^\x00]*$")]
 Labels = dict[str, bool | int | float | str]
 Retries = Annotated[int, Meta(ge=0, le=2**31 - 1)]
@@ -124,7 +128,7 @@ class FlowRunCreate(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     empirical_policy: FlowRunPolicyBody = msgspec.field(default_factory=FlowRunPolicyBody)
     tags: list[str] = []
     labels: Labels | None = None
-    idempotency_key: Text | None = None
+    idempotency_key: Key | None = None
     job_variables: dict[str, Any] | None = None
     deployment_id: Id | None = None
     infrastructure_document_id: Id | None = None
@@ -157,12 +161,12 @@ class TaskRunCreate(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """A task run to be there; without a name it gets one of two words."""
 
     task_key: RunName
-    dynamic_key: Text
+    dynamic_key: DynamicKey
     id: Id | None = None
     name: RunName | None = None
     flow_run_id: Id | None = None
     state: StateCreate | None = None
-    cache_key: Text | None = None
+    cache_key: CacheKey | None = None
     cache_expiration: datetime | None = None
     task_version: Text | None = None
     empirical_policy: TaskRunPolicyBody = msgspec.field(default_factory=TaskRunPolicyBody)

@@ -24,9 +24,16 @@ from tidemill.filters import (
 from tidemill.records import Flow, FlowRun, Log, TaskRun
 from tidemill.states import State, StateType
 from tidemill.store import columns
-from tidemill.store.filtering import Condition, flow_condition, flow_run_condition, log_condition, task_run_condition
+from tidemill.store.filtering import (
+    Condition,
+    flow_condition,
+    flow_run_condition,
+    indexed_conditions,
+    log_condition,
+    task_run_condition,
+)
 from tidemill.store.ordering import FLOW_ORDER, FLOW_RUN_ORDER, LOG_ORDER, TASK_RUN_ORDER
-from tidemill.store.rows import count, select
+from tidemill.store.rows import count, limits, select
 
 T = TypeVar("T")
 Fetch = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
@@ -38,11 +45,13 @@ SHORTEST_PREFIX = 4
 _MOST_STATES = 100
 
 # A flow run's current state is the last of its states.
-_FROM_FLOW_RUN = (
-    "FROM flow_run JOIN flow ON flow.id = flow_run.flow_id "
-    "JOIN flow_run_state ON flow_run_state.flow_run_id = flow_run.id AND flow_run_state.seq = "
+_IS_CURRENT = (
+    "flow_run_state.flow_run_id = flow_run.id AND flow_run_state.seq = "
     "(SELECT max(later.seq) FROM flow_run_state AS later WHERE later.flow_run_id = flow_run.id)"
 )
+_FROM_FLOW_RUN = f"FROM flow_run JOIN flow ON flow.id = flow_run.flow_id JOIN flow_run_state ON {_IS_CURRENT}"
+# So many are looked up and sorted before the first page is given; of more, it is looked for in their order.
+_FEW = 1000
 
 _PREFIX = re.compile(r"[0-9a-f-]+")
 
@@ -93,7 +102,8 @@ def flow_run_call(fetch: Fetch, flow_run_id: str) -> tuple[str, bytes] | None:
 def flow_runs(
     fetch: Fetch, filters: Filters = EVERYTHING, sort: FlowRunSort = FlowRunSort.ID_DESC, page: Page = FIRST_PAGE
 ) -> list[FlowRun]:
-    return _flow_runs(fetch, flow_run_condition(filters), sort, page)
+    condition = flow_run_condition(filters, in_order=_is_common(fetch, filters))
+    return _flow_runs(fetch, condition, sort, page)
 
 
 def overdue_flow_runs(fetch: Fetch, before: int, limit: int) -> list[tuple[str, int]]:
@@ -215,8 +225,26 @@ def subflow_runs(fetch: Fetch, flow_run_ids: Iterable[str]) -> set[str]:
 
 
 def _flow_runs(fetch: Fetch, condition: Condition, sort: FlowRunSort, page: Page) -> list[FlowRun]:
-    rows = select(fetch, f"{columns.FLOW_RUN}, {columns.STATE} {_FROM_FLOW_RUN}", condition, FLOW_RUN_ORDER[sort], page)
-    return [columns.to_flow_run(row) for row in rows]
+    """A page of flow runs. Which they are is found in an index first; only these are then read."""
+    order = FLOW_RUN_ORDER[sort]
+    chosen = f"SELECT flow_run.id AS run_id FROM flow_run WHERE {condition.sql} ORDER BY {order} LIMIT ? OFFSET ?"
+    sql = (
+        f"SELECT {columns.FLOW_RUN}, {columns.STATE} FROM ({chosen}) AS chosen CROSS JOIN flow_run CROSS JOIN flow "
+        f"CROSS JOIN flow_run_state WHERE flow_run.id = chosen.run_id AND flow.id = flow_run.flow_id AND {_IS_CURRENT} "
+        f"ORDER BY {order}"
+    )
+    return [columns.to_flow_run(row) for row in fetch(sql, (*condition.bindings, *limits(page)))]
+
+
+def _is_common(fetch: Fetch, filters: Filters) -> bool:
+    """Whether each index that could find the flow runs that are asked for would find many."""
+    conditions = indexed_conditions(filters)
+    if conditions is None:
+        return False
+    return all(
+        fetch(f"SELECT 1 FROM flow_run WHERE {condition.sql} LIMIT 1 OFFSET ?", (*condition.bindings, _FEW))
+        for condition in conditions
+    )
 
 
 def _task_runs(fetch: Fetch, condition: Condition, sort: TaskRunSort, page: Page) -> list[TaskRun]:

@@ -15,8 +15,12 @@ Fetch = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
 def select(fetch: Fetch, what: str, condition: Condition, order: str, page: Page) -> list[tuple[Any, ...]]:
     """A page of the rows for which the condition is true; `what` are the columns and the tables."""
     sql = f"SELECT {what} WHERE {condition.sql} ORDER BY {order} LIMIT ? OFFSET ?"
-    limit = page.limit if page.limit is not None else 2**62
-    return fetch(sql, (*condition.bindings, limit, page.offset))
+    return fetch(sql, (*condition.bindings, *limits(page)))
+
+
+def limits(page: Page) -> tuple[int, int]:
+    """The values of LIMIT and OFFSET."""
+    return (page.limit if page.limit is not None else 2**62, page.offset)
 
 
 def count(fetch: Fetch, table: str, condition: Condition) -> int:

@@ -2,7 +2,9 @@
 
 import contextlib
 import fcntl
+import functools
 import importlib.util
+import inspect
 import io
 import itertools
 import json
@@ -310,6 +312,31 @@ def wait_until() -> Callable[..., None]:
             time.sleep(0.01)
 
     return wait
+
+
+@pytest.fixture(scope="session")
+def painted() -> Callable[..., Any]:
+    """A body that is written once, as `async def`, in the colour asked for: as it is, or as a plain function, in which nothing
+    suspends, so that running the body to its end is one `send`."""
+
+    def paint(body: Callable[..., Any], is_async: bool) -> Callable[..., Any]:
+        if is_async:
+            return body
+
+        @functools.wraps(body)
+        def plain(*args: Any, **kwargs: Any) -> Any:
+            coroutine = body(*args, **kwargs)
+            try:
+                coroutine.send(None)
+            except StopIteration as stop:
+                return stop.value
+            raise AssertionError(f"{body.__qualname__} suspended in the plain colour")
+
+        del plain.__wrapped__  # it is not a coroutine function, whoever looks
+        plain.__signature__ = inspect.signature(body)  # type: ignore[attr-defined]
+        return plain
+
+    return paint
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import asyncio
 import functools
-import inspect
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -20,26 +19,10 @@ class Colour:
     so running the body to its end is one `send`.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, painted: Callable[..., Any]) -> None:
         self.name = name
         self.is_async = name == "async"
-
-    def paint(self, body: Callable[..., Any]) -> Callable[..., Any]:
-        if self.is_async:
-            return body
-
-        @functools.wraps(body)
-        def plain(*args: Any, **kwargs: Any) -> Any:
-            coroutine = body(*args, **kwargs)
-            try:
-                coroutine.send(None)
-            except StopIteration as stop:
-                return stop.value
-            raise AssertionError(f"{body.__qualname__} suspended in the plain colour")
-
-        del plain.__wrapped__  # it is not a coroutine function, whoever looks
-        plain.__signature__ = inspect.signature(body)  # type: ignore[attr-defined]
-        return plain
+        self.paint = functools.partial(painted, is_async=self.is_async)
 
     def isolated(self, body: Callable[..., Any] | None = None, **options: Any) -> Any:
         """`@task` of this colour, executed in a process of its own."""
@@ -64,8 +47,8 @@ class Colour:
 
 
 @pytest.fixture(params=["plain", "async"])
-def colour(request: pytest.FixtureRequest) -> Colour:
-    return Colour(request.param)
+def colour(request: pytest.FixtureRequest, painted: Callable[..., Any]) -> Colour:
+    return Colour(request.param, painted)
 
 
 @pytest.fixture(params=["call", "submit"])
@@ -138,6 +121,27 @@ def attempt(colour: Colour, executed: list[Any]) -> Callable[..., Any]:
         return state.result(raise_on_failure=False), list(executed)
 
     return run
+
+
+@pytest.fixture
+def fails_once(colour: Colour) -> Callable[..., Any]:
+    """A flow whose first call, which has been made, failed after its body; the next gives what the body gives."""
+
+    def make(body: Callable[..., Any], *args: Any) -> Any:
+        problems = [OSError("later")]
+
+        @functools.wraps(body)
+        async def resumed(*args: Any) -> Any:
+            value = await body(*args)
+            if problems:
+                raise problems.pop()
+            return value
+
+        once_more = flow(name="resumed", idempotency_key="the only run")(colour.paint(resumed))
+        assert colour.run(once_more, *args, return_state=True).is_failed()
+        return once_more
+
+    return make
 
 
 @pytest.fixture

@@ -5,17 +5,29 @@ import pytest
 from tidemill import flow, task
 
 
-def test_every_state_of_a_run_is_kept_with_its_time(colour, recorded):
+@pytest.fixture
+def step(colour):
     @task
     @colour.paint
     async def step():
         return 1
+
+    return step
+
+
+@pytest.fixture
+def parent(colour, step):
+    """A flow of one task."""
 
     @flow
     @colour.paint
     async def parent():
         return await colour.call(step)
 
+    return parent
+
+
+def test_every_state_of_a_run_is_kept_with_its_time(colour, parent, recorded):
     colour.run(parent)
     for run in (recorded.flow_run(), recorded.task_run()):
         states = recorded.states(run)
@@ -38,12 +50,7 @@ def test_a_run_is_recorded_while_it_runs(colour, recorded):
     assert colour.run(watching) == "RUNNING"
 
 
-def test_the_task_is_recorded_when_its_caller_sees_the_result(colour, recorded):
-    @task
-    @colour.paint
-    async def step():
-        return 1
-
+def test_the_task_is_recorded_when_its_caller_sees_the_result(colour, step, recorded):
     @flow
     @colour.paint
     async def parent():
@@ -56,17 +63,7 @@ def test_the_task_is_recorded_when_its_caller_sees_the_result(colour, recorded):
     assert colour.run(parent) == [["COMPLETED"] * n for n in (1, 2, 3)]
 
 
-def test_the_engines_own_lines_are_recorded_too(colour, recorded):
-    @task
-    @colour.paint
-    async def step():
-        return 1
-
-    @flow
-    @colour.paint
-    async def parent():
-        return await colour.call(step)
-
+def test_the_engines_own_lines_are_recorded_too(colour, parent, recorded):
     colour.run(parent)
     task_name = recorded.task_run()["name"]
     assert [log["message"] for log in recorded.logs()] == [

@@ -6,26 +6,16 @@ import pytest
 
 from tidemill import flow, task
 
-KEY = "the only run"
-
 
 @pytest.fixture
-def in_another_order(colour):
+def in_another_order(colour, fails_once):
     """Runs a flow over a, b and c that fails at its end, and once more over c, b and a: what each call then gave."""
 
     def run(read):
-        problems = [OSError("later")]
+        async def body(names):
+            return {name: await read(name) for name in names}
 
-        @flow(idempotency_key=KEY)
-        @colour.paint
-        async def resumed(names):
-            found = {name: await read(name) for name in names}
-            if problems:
-                raise problems.pop()
-            return found
-
-        assert colour.run(resumed, "abc", return_state=True).is_failed()
-        return colour.run(resumed, "cba")
+        return colour.run(fails_once(body, "abc"), "cba")
 
     return run
 

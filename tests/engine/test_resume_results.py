@@ -7,9 +7,8 @@ import threading
 
 import pytest
 
-from tidemill import flow, settings, task
+from tidemill import settings, task
 
-KEY = "the only run"
 LARGE = "x" * 100_000
 
 
@@ -30,29 +29,20 @@ def results(home):
 
 
 @pytest.fixture
-def gives(colour):
-    """A flow that fails after its one task, and on the next call gives what that gave; and how often it was executed."""
+def gives(colour, executed, fails_once):
+    """A flow that failed after its one task, and on the next call gives what that gave; and how often it was executed."""
 
     def make(function, **options):
-        executed = []
-        problems = [OSError("later")]
-
         @task(**options)
         @colour.paint
         async def source():
             executed.append("source")
             return function()
 
-        @flow(idempotency_key=KEY)
-        @colour.paint
-        async def resumed():
-            value = await colour.call(source)
-            if problems:
-                raise problems.pop()
-            return [value]
+        async def body():
+            return [await colour.call(source)]
 
-        assert colour.run(resumed, return_state=True).is_failed()
-        return resumed, executed
+        return fails_once(body), executed
 
     return make
 
@@ -127,147 +117,72 @@ def test_what_was_executed_again_is_kept_again(colour, gives, results, recorded)
     assert len(results()) == 2  # of the task and of the flow
 
 
-def test_what_cannot_be_kept_is_executed_again_and_that_is_said_once(colour, recorded):
-    executed = []
-    problems = [OSError("later")]
+def test_what_cannot_be_kept_is_executed_again_and_that_is_said_once(colour, define, executed, fails_once, recorded):
+    lock = define("lock", threading.Lock)
 
-    @task
-    @colour.paint
-    async def lock():
-        executed.append("lock")
-        return threading.Lock()
+    async def body():
+        return len([await colour.call(lock) for _ in range(3)])
 
-    @flow(idempotency_key=KEY)
-    @colour.paint
-    async def resumed():
-        locks = [await colour.call(lock) for _ in range(3)]
-        if problems:
-            raise problems.pop()
-        return len(locks)
-
-    colour.run(resumed, return_state=True)
-    assert colour.run(resumed) == 3
-    assert executed == ["lock"] * 6
+    assert colour.run(fails_once(body)) == 3
+    assert executed == [("lock",)] * 6
     said = warnings(recorded)
     assert len(said) == 2, said
     assert all("is not kept" in line and "executed again" in line for line in said)
 
 
-def test_what_is_too_large_is_executed_again(colour, recorded):
-    executed = []
-    problems = [OSError("later")]
-
-    @task
-    @colour.paint
-    async def large():
-        executed.append("large")
-        return LARGE
-
-    @flow(idempotency_key=KEY)
-    @colour.paint
-    async def resumed():
-        value = await colour.call(large)
-        if problems:
-            raise problems.pop()
-        return len(value)
-
+def test_what_is_too_large_is_executed_again(colour, gives):
     with settings.using(results_size_limit=50_000):
-        colour.run(resumed, return_state=True)
-        assert colour.run(resumed) == 100_000
-    assert executed == ["large"] * 2
+        resumed, executed = gives(lambda: LARGE)
+        assert colour.run(resumed) == [LARGE]
+    assert executed == ["source"] * 2
 
 
-def test_what_follows_from_a_result_that_was_lost_is_kept_if_it_is_the_same(colour, results):
-    executed = []
-    problems = [OSError("later")]
+def test_what_follows_from_a_result_that_was_lost_is_kept_if_it_is_the_same(colour, define, executed, fails_once, results):
+    source = define("source", lambda: [LARGE])
+    sink = define("sink", lambda value: len(value[0]))
 
-    @task
-    @colour.paint
-    async def source():
-        executed.append("source")
-        return [LARGE]
+    async def body():
+        return await colour.call(sink, await colour.call(source))
 
-    @task
-    @colour.paint
-    async def sink(value):
-        executed.append("sink")
-        return len(value[0])
-
-    @flow(idempotency_key=KEY)
-    @colour.paint
-    async def resumed():
-        value = await colour.call(sink, await colour.call(source))
-        if problems:
-            raise problems.pop()
-        return value
-
-    colour.run(resumed, return_state=True)
+    resumed = fails_once(body)
     results()[0].unlink()
     assert colour.run(resumed) == 100_000
-    assert executed == ["source", "sink", "source"]
+    assert [name for name, *_ in executed] == ["source", "sink", "source"]
 
 
-def test_a_result_changed_after_it_was_given_is_the_one_that_was_given(colour):
-    problems = [OSError("later")]
+def test_a_result_changed_after_it_was_given_is_the_one_that_was_given(colour, define, fails_once):
+    numbers = define("numbers", lambda: [1, 2, 3])
 
-    @task
-    @colour.paint
-    async def numbers():
-        return [1, 2, 3]
-
-    @flow(idempotency_key=KEY)
-    @colour.paint
-    async def resumed():
+    async def body():
         values = await colour.call(numbers)
         values.append(4)
-        if problems:
-            raise problems.pop()
         return values
 
-    colour.run(resumed, return_state=True)
-    assert colour.run(resumed) == [1, 2, 3, 4]
+    assert colour.run(fails_once(body)) == [1, 2, 3, 4]
 
 
-def test_a_generator_task_is_executed_again(colour, recorded):
-    executed = []
-    problems = [OSError("later")]
-
+def test_a_generator_task_is_executed_again(colour, executed, fails_once):
     @task
     def lines():
         executed.append("lines")
         yield from "abc"
 
-    @flow(idempotency_key=KEY)
-    @colour.paint
-    async def resumed():
-        found = "".join(lines())
-        if problems:
-            raise problems.pop()
-        return found
+    async def body():
+        return "".join(lines())
 
-    colour.run(resumed, return_state=True)
-    assert colour.run(resumed) == "abc"
+    assert colour.run(fails_once(body)) == "abc"
     assert executed == ["lines"] * 2
 
 
-def test_large_inputs_are_recognised(colour):
-    executed = []
-    problems = [OSError("later")]
-
+def test_large_inputs_are_recognised(colour, executed, fails_once):
     @task
     @colour.paint
     async def size(text):
         executed.append(len(text))
         return len(text)
 
-    @flow(idempotency_key=KEY)
-    @colour.paint
-    async def resumed():
-        sizes = [await colour.call(size, LARGE * n) for n in range(3)]
-        if problems:
-            raise problems.pop()
-        return sizes
+    async def body():
+        return [await colour.call(size, LARGE * n) for n in range(3)]
 
-    colour.run(resumed, return_state=True)
-    assert colour.run(resumed) == [0, 100_000, 200_000]
+    assert colour.run(fails_once(body)) == [0, 100_000, 200_000]
     assert executed == [0, 100_000, 200_000]

@@ -8,11 +8,6 @@ KEY = "the only run"
 
 
 @pytest.fixture
-def executed():
-    return []
-
-
-@pytest.fixture
 def step(colour, executed):
     @task
     @colour.paint
@@ -60,48 +55,32 @@ def test_three_levels_of_which_the_innermost_failed(colour, executed, step, reco
     assert {run["state_type"] for run in recorded.task_runs()} == {"COMPLETED"}
 
 
-def test_a_completed_subflow_is_not_entered_again(colour, executed, recorded):
-    problems = [OSError("later")]
-
+def test_a_completed_subflow_is_not_entered_again(colour, executed, fails_once, recorded):
     @flow
     @colour.paint
     async def part(n):
         executed.append(n)
         return {"part": n}
 
-    @flow(idempotency_key=KEY)
-    @colour.paint
     async def whole():
-        parts = [await colour.call(part, n) for n in range(3)]
-        if problems:
-            raise problems.pop()
-        return parts
+        return [await colour.call(part, n) for n in range(3)]
 
-    colour.run(whole, return_state=True)
-    assert colour.run(whole) == [{"part": 0}, {"part": 1}, {"part": 2}]
+    assert colour.run(fails_once(whole)) == [{"part": 0}, {"part": 1}, {"part": 2}]
     assert executed == [0, 1, 2]
-    assert count(recorded) == {"whole": 2, "part": 1}
+    assert count(recorded) == {"resumed": 2, "part": 1}
 
 
-def test_a_subflow_whose_parameter_changed_is_a_new_run(colour, executed, recorded):
-    problems = [OSError("later")]
-
+def test_a_subflow_whose_parameter_changed_is_a_new_run(colour, executed, fails_once):
     @flow
     @colour.paint
     async def part(n):
         executed.append(n)
         return n
 
-    @flow(idempotency_key=KEY)
-    @colour.paint
     async def whole(n):
-        value = await colour.call(part, n)
-        if problems:
-            raise problems.pop()
-        return value
+        return await colour.call(part, n)
 
-    colour.run(whole, 1, return_state=True)
-    assert colour.run(whole, 2) == 2
+    assert colour.run(fails_once(whole, 1), 2) == 2
     assert executed == [1, 2]
 
 
@@ -158,32 +137,24 @@ def test_a_subflow_called_in_a_task(colour, executed, step, recorded):
 
 
 @pytest.mark.parametrize("value", [None, [], 0, "text", [1, 2]], ids=repr)
-def test_what_a_completed_subflow_gave(colour, executed, value):
-    problems = [OSError("later")]
-
+def test_what_a_completed_subflow_gave(colour, executed, fails_once, value):
     @flow
     @colour.paint
     async def part():
         executed.append("part")
         return value
 
-    @flow(idempotency_key=KEY)
-    @colour.paint
     async def whole():
-        given = await colour.call(part)
-        executed.append(given)
-        if problems:
-            raise problems.pop()
+        executed.append(await colour.call(part))
 
-    colour.run(whole, return_state=True)
-    colour.run(whole)
+    colour.run(fails_once(whole))
     first, second = executed[1:]
     assert executed[0] == "part"
     assert (second, type(second)) == (first, type(first))
 
 
-def test_the_same_subflow_many_times_over(colour, executed, recorded):
-    problems = [OSError("later")]
+def test_the_same_subflow_many_times_over(colour, executed, fails_once, recorded):
+    given = []
 
     @flow
     @colour.paint
@@ -191,17 +162,11 @@ def test_the_same_subflow_many_times_over(colour, executed, recorded):
         executed.append("part")
         return runtime.flow_run.id
 
-    @flow(idempotency_key=KEY)
-    @colour.paint
     async def whole():
-        ids = [await colour.call(part) for _ in range(5)]
-        if problems:
-            executed.append(ids)
-            raise problems.pop()
-        return ids
+        given.append([await colour.call(part) for _ in range(5)])
 
-    colour.run(whole, return_state=True)
-    ids = executed.pop()
-    assert colour.run(whole) == ids
+    colour.run(fails_once(whole))
+    first, second = given
+    assert first == second
     assert executed == ["part"] * 5
     assert len(recorded.flow_runs()) == 6

@@ -1,8 +1,6 @@
 """Every test that asks for `on` is written once, and holds on each task runner, for plain and async flows and tasks."""
 
 import asyncio
-import functools
-import inspect
 import itertools
 import json
 import threading
@@ -41,11 +39,14 @@ class On:
     to this object: `call` and `pause` are functions that stand for themselves.
     """
 
-    def __init__(self, kind: str, runner: TaskRunner, flow_is_async: bool, task_is_async: bool) -> None:
+    def __init__(
+        self, kind: str, runner: TaskRunner, flow_is_async: bool, task_is_async: bool, painted: Callable[..., Any]
+    ) -> None:
         self.new_runner = RUNNERS[kind]
         self.overlaps = runner.overlaps  # whether several tasks run at once
         self.in_this_process = kind in IN_THIS_PROCESS
         self._runner = runner
+        self._painted = painted
         self.flow_is_async = flow_is_async
         self.task_is_async = task_is_async
         self.call = _call_in(task_is_async)
@@ -56,14 +57,14 @@ class On:
         """`@task`, in the tasks' colour."""
         if body is None:
             return lambda body: self.task(body, **options)
-        return tidemill.task(**options)(painted(body, self.task_is_async))
+        return tidemill.task(**options)(self._painted(body, self.task_is_async))
 
     def flow(self, body: Callable[..., Any] | None = None, **options: Any) -> Any:
         """`@flow` on the runner, in the flows' colour."""
         if body is None:
             return lambda body: self.flow(body, **options)
         options.setdefault("task_runner", self._runner)
-        return tidemill.flow(**options)(painted(body, self.flow_is_async))
+        return tidemill.flow(**options)(self._painted(body, self.flow_is_async))
 
     async def value(self, future: Any) -> Any:
         """In a flow: the value of a future or of a list of futures, or its exception."""
@@ -86,25 +87,6 @@ class On:
             return await flow(*args, **kwargs)
 
         return asyncio.run(main())
-
-
-def painted(body: Callable[..., Any], is_async: bool) -> Callable[..., Any]:
-    """The body as a function of that colour."""
-    if is_async:
-        return body
-
-    @functools.wraps(body)
-    def plain(*args: Any, **kwargs: Any) -> Any:
-        coroutine = body(*args, **kwargs)
-        try:
-            coroutine.send(None)
-        except StopIteration as stop:
-            return stop.value
-        raise AssertionError(f"{body.__qualname__} suspended in the plain colour")
-
-    del plain.__wrapped__
-    plain.__signature__ = inspect.signature(body)  # type: ignore[attr-defined]
-    return plain
 
 
 def _call_in(is_async: bool) -> Callable[..., Any]:
@@ -150,9 +132,9 @@ def kept_open() -> Iterator[Callable[[str], TaskRunner]]:
 
 
 @pytest.fixture(params=_every_kind())
-def on(request: pytest.FixtureRequest, kept_open: Callable[[str], TaskRunner]) -> On:
+def on(request: pytest.FixtureRequest, kept_open: Callable[[str], TaskRunner], painted: Callable[..., Any]) -> On:
     kind, flow_colour, task_colour = request.param
-    return On(kind, kept_open(kind), COLOURS[flow_colour], COLOURS[task_colour])
+    return On(kind, kept_open(kind), COLOURS[flow_colour], COLOURS[task_colour], painted)
 
 
 @pytest.fixture

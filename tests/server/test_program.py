@@ -305,3 +305,18 @@ def test_a_file_that_cannot_be_read_is_of_nobody(home):
     assert pid_file.all_running(str(home)) == []
     assert pid_file.running(str(home), 4200) is None
     assert pid_file.all_running(str(home / "nowhere")) == []
+
+
+def test_no_more_is_loaded_than_it_needs(run_script):
+    """Each of these would take several MiB and a good part of the time until it answers."""
+    done = run_script(
+        """
+        import sys
+        from tidemill import settings
+        from tidemill.server.app import create_app
+        from tidemill.server.serving import open_services
+        create_app(open_services(settings.load()))
+        print({"pydantic", "attrs", "jinja2", "psycopg", "rich", "httpx2"} & set(sys.modules))
+        """
+    )
+    assert done.stdout == "set()\n", done.stderr

@@ -1,6 +1,7 @@
 """Who may use a server and for what, and what it refuses to look at."""
 
 import ast
+import asyncio
 import base64
 import hashlib
 import json
@@ -18,7 +19,7 @@ import tidemill.server
 from tidemill import clock
 from tidemill.exceptions import TidemillError
 from tidemill.server.attempts import delay_after
-from tidemill.server.bodies import MOST_LEVELS, is_deeper
+from tidemill.server.bodies import MOST_LEVELS, BodyTooSlow, checked, is_deeper
 from tidemill.server.security import Role, is_loopback, role_needed, role_needed_of_socket
 from tidemill.server.tokens import PREFIX, create_token
 from tidemill.store import tokens
@@ -426,6 +427,14 @@ def test_a_deep_body_is_refused(served):
 def test_how_deeply_a_body_is_nested(text, levels):
     assert not is_deeper(text.encode(), levels)
     assert is_deeper(text.encode(), levels - 1)
+
+
+def test_a_body_that_does_not_arrive_is_waited_for_only_so_long():
+    async def nothing() -> Any:
+        await asyncio.Event().wait()
+
+    with pytest.raises(BodyTooSlow):
+        asyncio.run(checked(nothing, "10", "", 1000, patience=0.01))
 
 
 def test_who_goes_before_the_body_is_there_does_no_harm(served):

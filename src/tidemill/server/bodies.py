@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ from tidemill.server.security import Refused
 
 # SQLite's JSON functions take about 1,000; nobody writes so much by hand.
 MOST_LEVELS = 200
+_PATIENCE_SECONDS = 30.0
 
 Receive = Callable[[], Awaitable[Any]]
 
@@ -29,24 +31,33 @@ class BodyTooDeep(Refused):
     status = 422
 
 
+class BodyTooSlow(Refused):
+    """The body of the request does not arrive."""
+
+    status = 408
+
+
 class BodyCutOff(Exception):
     """The client has gone before it has sent the whole body."""
 
 
-async def checked(receive: Receive, length: str | None, kind: str, largest: int) -> Receive:
+async def checked(
+    receive: Receive, length: str | None, kind: str, largest: int, patience: float = _PATIENCE_SECONDS
+) -> Receive:
     """Reads a body whole, and gives what hands it on to whoever receives the request.
 
     Args:
         length: the `Content-Length` of the request; None where it is sent in pieces.
         kind: its `Content-Type`.
         largest: bytes it may have at most.
+        patience: seconds to wait for its next piece.
 
     Raises:
-        BodyTooLarge, BodyTooDeep, BodyCutOff
+        BodyTooLarge, BodyTooDeep, BodyTooSlow, BodyCutOff
     """
     if length is not None and length.isdigit() and int(length) > largest:
         raise BodyTooLarge
-    body = await _read(receive, largest)
+    body = await _read(receive, largest, patience)
     if not kind.startswith(_NO_JSON) and is_deeper(body, MOST_LEVELS):
         raise BodyTooDeep
     handed_on = False
@@ -61,11 +72,15 @@ async def checked(receive: Receive, length: str | None, kind: str, largest: int)
     return hand_on
 
 
-async def _read(receive: Receive, largest: int) -> bytes:
+async def _read(receive: Receive, largest: int, patience: float) -> bytes:
     parts: list[bytes] = []
     size, more = 0, True
     while more:
-        message = await receive()
+        try:
+            async with asyncio.timeout(patience):
+                message = await receive()
+        except TimeoutError:
+            raise BodyTooSlow from None
         if message["type"] == "http.disconnect":
             raise BodyCutOff
         parts.append(message.get("body", b""))

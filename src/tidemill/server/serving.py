@@ -102,6 +102,7 @@ def serve(listening: socket.socket, services: Services, *, when_ready: Callable[
         loop="uvloop" if sys.platform != "win32" else "asyncio",
         http="httptools",
         ws="websockets-sansio",
+        ws_max_size=services.settings.server_max_body,
         lifespan="on",
         log_config=None,
         access_log=False,

@@ -51,7 +51,7 @@ KEEPERS = {
     "client.key_folder",
     "server",
     "cli",
-} | {f"client.{module}" for module in ("journal", "remote", "shipper", "shipping")}
+} | {f"client.{module}" for module in ("journal", "operations", "remote", "shipper", "shipping", "side_operations")}
 
 # What the server, which runs nobody's code, does without.
 NOT_FOR_THE_SERVER = {"FACE", "RUN", "DOOR"}
@@ -111,7 +111,8 @@ HOMES: dict[str, set[str]] = {
 
 # Imports inside functions: {file: {module: why it waits}}. Only start-up time and optional extras are reasons.
 LATE_IMPORTS: dict[str, dict[str, str]] = {
-    "__init__.py": {"tidemill.runners.dask": "an optional extra, and start-up time"},
+    "__init__.py": {"tidemill.client.operations": "start-up time", "tidemill.runners.dask": "an optional extra, and start-up time"},
+    "client/local.py": {"tidemill.orchestration.questions": "start-up time: only `get_client` asks them"},
     "client/__init__.py": {
         "tidemill.client.journal": "start-up time: only with a server's address (TIDEMILL_API_URL)",
         "tidemill.client.remote": "start-up time: as tidemill.client.journal",

@@ -16,6 +16,7 @@ from tidemill.tasks import Task, exponential_backoff, task
 from tidemill.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from tidemill.client.operations import get_client as get_client
     from tidemill.runners.dask import DaskTaskRunner as DaskTaskRunner
 
 __all__ = [
@@ -44,7 +45,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Finds what needs an extra, when it is asked for."""
+    """Finds what needs an extra, or is needed seldom, when it is asked for."""
+    if name == "get_client":
+        from tidemill.client.operations import get_client
+
+        return get_client
     if name == "DaskTaskRunner":
         from tidemill.runners.dask import DaskTaskRunner
 

@@ -23,6 +23,7 @@ TidemillError
 ├── MissingContextError           called outside a run                         (also RuntimeError)
 ├── ObjectNotFound
 │   └── AmbiguousName
+├── ObjectExists                  something of this name is there already
 ├── FlowNotLoaded                 a flow's file does not give the flow any more
 ├── ChildDied                     a child process ended before it replied
 ├── RaisedInChild                 an exception of a child process cannot be brought here
@@ -136,6 +137,10 @@ class ObjectNotFound(TidemillError):
 
 class AmbiguousName(ObjectNotFound):
     """Several runs answer to this name; use the id."""
+
+
+class ObjectExists(TidemillError):
+    """Something of this name is there already."""
 
 
 class FlowNotLoaded(TidemillError):

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 import msgspec
 
 from tidemill.records import Lease, Refusals
-from tidemill.states import ResultReference, State, StateType, Unkept
+from tidemill.states import FullStateDetails, ResultReference, State, StateDetails, StateType, Unkept
 
 T = TypeVar("T")
 
@@ -214,7 +214,7 @@ _encode = msgspec.msgpack.Encoder().encode
 
 def pack(value: Any) -> bytes:
     """The bytes of a value that travels."""
-    return _encode(_converted(value, _data_to_wire))
+    return _encode(_converted(value, _to_wire))
 
 
 def unpack(data: bytes, type: type[T] | Any) -> T:
@@ -223,36 +223,44 @@ def unpack(data: bytes, type: type[T] | Any) -> T:
     Raises:
         msgspec.DecodeError: they are not of that type.
     """
-    return _converted(msgspec.msgpack.decode(data, type=type), _data_from_wire)
+    return _converted(msgspec.msgpack.decode(data, type=type), _from_wire)
 
 
-def _converted(value: Any, convert: Callable[[Any], Any]) -> Any:
-    """The same with the data of its states converted, which may be of any kind."""
+def _converted(value: Any, convert: Callable[[State[Any]], State[Any]]) -> Any:
+    """The same with its states converted."""
     if value.__class__ is tuple:
         return tuple(_converted(item, convert) for item in value)
     if isinstance(value, list):
         items = cast("list[Any]", value)
         return [_converted(item, convert) for item in items] if items and isinstance(items[0], msgspec.Struct) else items
     if isinstance(value, State):
-        state = cast("State[Any]", value)
-        return msgspec.structs.replace(state, data=convert(state.data))
+        return convert(cast("State[Any]", value))
     inner = getattr(value, "state", None)  # a run, or something else that has one
     return msgspec.structs.replace(value, state=_converted(inner, convert)) if isinstance(inner, State) else value
 
 
-def _data_to_wire(data: Any) -> Any:
+def _to_wire(state: State[Any]) -> State[Any]:
+    """The state with what says of which kind its data is, which may be any."""
+    data = state.data
     if isinstance(data, ResultReference):
-        return {"reference": list(data)}
-    return {"unkept": data.reason} if isinstance(data, Unkept) else {"value": data}
+        told: dict[str, Any] = {"reference": list(data)}
+    else:
+        told = {"unkept": data.reason} if isinstance(data, Unkept) else {"value": data}
+    return msgspec.structs.replace(state, data=told)
 
 
-def _data_from_wire(data: Any) -> Any:
-    match data:
+def _from_wire(state: State[Any]) -> State[Any]:
+    match state.data:
         case {"reference": [serializer, inline, key]}:
-            return ResultReference(serializer, inline, key)
+            data: Any = ResultReference(serializer, inline, key)
         case {"unkept": reason}:
-            return Unkept(reason)
+            data = Unkept(reason)
         case {"value": value}:
-            return value
-        case _:
-            return data
+            data = value
+        case other:
+            data = other
+    return msgspec.structs.replace(state, data=data, state_details=_full(state.state_details))
+
+
+def _full(details: StateDetails) -> FullStateDetails:
+    return FullStateDetails(**{name: getattr(details, name) for name in details.__struct_fields__})

@@ -92,7 +92,7 @@ class FlowRun(msgspec.Struct, kw_only=True):
     tags: list[str] = []
     labels: dict[str, Any] = {}
     context: dict[str, Any] = {}
-    empirical_policy: RunPolicy = msgspec.field(default_factory=FlowRunPolicy)
+    empirical_policy: FlowRunPolicy = msgspec.field(default_factory=FlowRunPolicy)
     parent_task_run_id: str | None = None
     parent_flow_run_id: str | None = None
     idempotency_key: str | None = None
@@ -135,7 +135,7 @@ class TaskRun(msgspec.Struct, kw_only=True):
     tags: list[str] = []
     labels: dict[str, Any] = {}
     task_inputs: dict[str, list[dict[str, Any]]] = {}
-    empirical_policy: RunPolicy = msgspec.field(default_factory=TaskRunPolicy)
+    empirical_policy: TaskRunPolicy = msgspec.field(default_factory=TaskRunPolicy)
     cache_key: str | None = None
     cache_expiration: datetime | None = None
     run_count: int = 0
@@ -322,7 +322,7 @@ def task_run_of(entry: TaskRunEntry, state: State[Any]) -> TaskRun:
         task_version=entry.task_version,
         tags=msgspec.json.decode(entry.tags),
         task_inputs=msgspec.json.decode(entry.task_inputs),
-        empirical_policy=msgspec.json.decode(entry.policy, type=RunPolicy) if entry.policy else RunPolicy(),
+        empirical_policy=msgspec.json.decode(entry.policy, type=TaskRunPolicy) if entry.policy else TaskRunPolicy(),
         cache_key=entry.cache_key,
         run_count=progress.run_count,
         flow_run_run_count=entry.attempt,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from tidemill import clock, orchestration
+from tidemill import clock, orchestration, storage
 from tidemill.client.caching import CachingVerbs
 from tidemill.client.session import Session
 from tidemill.colour import IO
@@ -163,6 +163,28 @@ class LocalClient(CachingVerbs):
         """In a process that was started for a task of another process: records for the other's flow run, or task run, too,
         under its lease."""
         self._session.adopt(lease_id)
+
+    async def answer(self, question: str, answer: type[T] | Any, *arguments: Any) -> T:
+        """The answer, of this type, to one of `orchestration.questions`."""
+        from tidemill.orchestration.questions import READS, WRITES
+
+        if question in READS:
+            return READS[question].answer(self.database.fetch, *arguments)
+        return await self._in_queue(lambda: WRITES[question].answer(self._store, *arguments))
+
+    async def delete_flow(self, flow_id: str) -> None:
+        """Removes a flow with all its runs, and their result files.
+
+        Raises:
+            ObjectNotFound: there is no such flow.
+        """
+        keys: list[str] = await self.answer("delete_flow", list[str], flow_id)
+        for key in keys:
+            storage.delete(key)
+
+    async def answering_version(self) -> str | None:
+        """The version of Tidemill on the server that answers; None where this process does."""
+        return None
 
     async def catch_up(self, seconds: float) -> bool:
         """Sends a server what waits to be sent there; False if that was not done within so many seconds."""

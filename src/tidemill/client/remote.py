@@ -18,6 +18,7 @@ from tidemill.exceptions import StoreError
 from tidemill.filters import EVERYTHING, FIRST_PAGE, Filters, FlowRunSort, FlowSort, LogFilter, LogSort, Page, TaskRunSort
 from tidemill.ids import new_id
 from tidemill.orchestration import Started, Verdict, handed_over
+from tidemill.orchestration.questions import READS
 from tidemill.protocol import Taken
 from tidemill.records import Flow, FlowRun, Log, NewFlowRun, TaskRun, TaskRunEntry
 from tidemill.states import ResultReference, Running, State
@@ -70,6 +71,15 @@ class RemoteClient(LocalClient):
         if lost:
             self._session.recorded()
         return lost
+
+    async def answer(self, question: str, answer: type[T] | Any, *arguments: Any) -> T:
+        if question in READS:
+            return await self._read(question, answer, *arguments)
+        return await self._order(question, answer, *arguments)
+
+    async def answering_version(self) -> str | None:
+        greeting = await self.io.in_thread(self._server.greet)
+        return greeting.tidemill
 
     async def catch_up(self, seconds: float) -> bool:
         return await self.io.in_thread(lambda: self._session.acknowledged(seconds))

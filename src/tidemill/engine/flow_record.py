@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from tidemill import clock, serializers
 from tidemill.client import Client
 from tidemill.engine.context import FlowRunContext
@@ -12,7 +14,7 @@ from tidemill.engine.failures import error_summary
 from tidemill.engine.parameters import LARGEST_RECORD, as_json
 from tidemill.exceptions import MissingResult, ParameterTypeError, SerializationError
 from tidemill.filters import Filters, FlowRunFilter, IdFilter, Page, TaskRunSort
-from tidemill.records import FlowRun, NewFlowRun
+from tidemill.records import FlowRun, FlowRunPolicy, NewFlowRun
 from tidemill.results import NOT_WANTED, keep, keep_error, load
 from tidemill.states import Failed, ResultReference, State, StateDetails, Unkept
 
@@ -64,7 +66,7 @@ def flow_run_record(
         entrypoint=flow.entrypoint,
         parameters=context.parameters,
         tags=list(context.tags),
-        empirical_policy=flow.policy,
+        empirical_policy=FlowRunPolicy(**msgspec.structs.asdict(flow.policy)),
         parent_task_run_id=parent_task_run_id,
         parent_flow_run_id=context.parent.id if context.parent is not None else None,
         run_count=context.attempt,

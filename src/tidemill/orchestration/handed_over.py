@@ -11,6 +11,7 @@ from tidemill import clock
 from tidemill.ids import to_bytes
 from tidemill.orchestration.attempts import Started, begin_next_attempt, create_flow_run
 from tidemill.orchestration.flow_runs import delete_flow_run
+from tidemill.orchestration.flows import delete_flow
 from tidemill.protocol import Taken
 from tidemill.records import Lease, NewFlowRun
 from tidemill.states import State
@@ -30,9 +31,12 @@ def begin(store: Store, flow_run_id: str, state: State[Any], again: bool, lease:
 
 def delete(store: Store, flow_run_id: str) -> list[str]:
     """As `delete_flow_run`; gives the keys of the result files that no other run has."""
-    keys = delete_flow_run(store, flow_run_id)
-    used = caching.keys_in_use(store.database.fetch, keys)
-    return [key for key in keys if key not in used]
+    return _unused(store, delete_flow_run(store, flow_run_id))
+
+
+def delete_with_runs(store: Store, flow_id: str) -> list[str]:
+    """As `delete_flow`; gives the keys of the result files that no other run has."""
+    return _unused(store, delete_flow(store, flow_id))
 
 
 @retried
@@ -44,6 +48,11 @@ def write_in_journal(store: Store, taken: Taken, lease: Lease) -> None:
     with store.transaction() as execute:
         leases.ensure_lease(execute, lease)
         shipments.take_over(execute, story, taken.task_runs, to_bytes(lease.id), clock.now())
+
+
+def _unused(store: Store, keys: Sequence[str]) -> list[str]:
+    used = caching.keys_in_use(store.database.fetch, keys)
+    return [key for key in keys if key not in used]
 
 
 @retried

@@ -10,9 +10,9 @@ from litestar import MediaType, Request, Response
 from litestar.exceptions import ClientException, HTTPException, ValidationException
 
 from tidemill.exceptions import (
-    FlowRunIsLive,
-    IllegalTransition,
+    ObjectExists,
     ObjectNotFound,
+    OrchestrationError,
     StoreError,
     TidemillError,
 )
@@ -30,9 +30,9 @@ class Conflict(TidemillError):
 
 _STATUSES: dict[type[TidemillError], int] = {
     ObjectNotFound: 404,
-    FlowRunIsLive: 409,
     Conflict: 409,
-    IllegalTransition: 409,
+    ObjectExists: 409,
+    OrchestrationError: 409,
     InvalidRequest: 422,
     StoreError: 503,
 }

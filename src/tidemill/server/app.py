@@ -6,11 +6,10 @@ from typing import Any
 
 from litestar import Litestar, Router
 from litestar.di import Provide
-from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import SwaggerRenderPlugin
 from litestar.plugins import PluginProtocol
 from litestar.plugins.core import MsgspecDIPlugin
 
+from tidemill.server import openapi
 from tidemill.server.access import StoreAccess
 from tidemill.server.errors import EXCEPTION_HANDLERS
 from tidemill.server.front import Front, cors_of
@@ -38,33 +37,22 @@ from tidemill.server.routes import (
 )
 from tidemill.server.services import Services
 from tidemill.server.sockets import events_in, events_out, logs_out
-from tidemill.version import __version__
 
-_ROUTES = (
-    root,
-    events_in,
-    events_out,
-    logs_out,
-    events,
-    variables,
-    flows,
-    flow_runs,
-    flow_run_actions,
-    graph,
-    task_runs,
-    run_states,
-    summaries,
-    logs,
-    csrf,
-    artifacts,
-    saved_searches,
-    flow_run_inputs,
-    stream,
-    concurrency_limits,
-    concurrency_limits_v2,
-    watching,
-    admin,
-)
+# The routes under /api, by what they are about.
+_ROUTES = {
+    "Flows": (flows,),
+    "Flow runs": (flow_runs, flow_run_actions, flow_run_inputs, graph),
+    "Task runs": (task_runs,),
+    "States": (run_states,),
+    "Logs": (logs,),
+    "Summaries": (summaries,),
+    "Events": (events, events_in, events_out, logs_out, stream),
+    "Variables": (variables,),
+    "Artifacts": (artifacts,),
+    "Concurrency limits": (concurrency_limits, concurrency_limits_v2),
+    "Saved searches": (saved_searches,),
+    "Server": (root, csrf, admin, watching),
+}
 
 
 class Application(Litestar):
@@ -85,16 +73,19 @@ def create_app(services: Services) -> Litestar:
     def provide_store() -> StoreAccess:
         return services.access
 
-    handlers: list[Any] = [handler for module in _ROUTES for handler in module.HANDLERS]
+    routers: list[Any] = [
+        Router("/api", route_handlers=[handler for module in modules for handler in module.HANDLERS], tags=[tag])
+        for tag, modules in _ROUTES.items()
+    ]
     app = Application(
-        [Router("/api", route_handlers=handlers), watching.metrics],
+        [*routers, watching.metrics, openapi.openapi_json],
         dependencies={
             "services": Provide(provide_services, sync_to_thread=False),
             "store": Provide(provide_store, sync_to_thread=False),
         },
         exception_handlers=EXCEPTION_HANDLERS,
         on_shutdown=[services.close],
-        openapi_config=OpenAPIConfig("Tidemill", __version__, path="/docs", render_plugins=[SwaggerRenderPlugin()]),
+        openapi_config=openapi.config(),
         # The front looks at bodies before anything else does.
         request_max_body_size=None,
         cors_config=cors_of(services.settings),

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any, TypeVar, cast
 
 import msgspec
+from litestar.openapi.datastructures import ResponseSpec
 
 from tidemill.orchestration.requests import Answer
 from tidemill.records import FlowRun, TaskRun
@@ -31,6 +32,10 @@ class OrchestrationResult(msgspec.Struct, kw_only=True):
     state: State[Any] | None
     status: str
     details: OrchestrationDetails
+
+
+# Beside the answer of 200, when none was.
+A_STATE_WAS_WRITTEN = {201: ResponseSpec(OrchestrationResult, generate_examples=False, description="A state was written.")}
 
 
 def shown(run: RunT) -> RunT:

@@ -17,7 +17,7 @@ from tidemill.server.parameters import PathId
 from tidemill.server.requests import FlowRunUpdate, Labels, Resume, SetState, StateCreate
 from tidemill.server.routes.flows import Deleted
 from tidemill.server.services import TheStore
-from tidemill.server.shown import OrchestrationDetails, OrchestrationResult, orchestration_result
+from tidemill.server.shown import A_STATE_WAS_WRITTEN, OrchestrationDetails, OrchestrationResult, orchestration_result
 from tidemill.states import State
 from tidemill.store import reading
 from tidemill.texts import storable
@@ -48,14 +48,14 @@ class OrchestrationResults(msgspec.Struct):
     results: list[FlowRunOrchestrationResult]
 
 
-@post("/flow_runs/{flow_run_id:str}/set_state", status_code=200)
+@post("/flow_runs/{flow_run_id:str}/set_state", status_code=200, responses=A_STATE_WAS_WRITTEN)
 async def set_flow_run_state(store: TheStore, flow_run_id: PathId, data: JSONBody[SetState]) -> Response[OrchestrationResult]:
     """Asks for a flow run to go into a state: 201 if one was written, 200 if not."""
     answer = await store.write(requests.set_flow_run_state, flow_run_id, data.state.to_state(), force=data.force)
     return Response(orchestration_result(answer), status_code=201 if answer.written else 200)
 
 
-@post("/flow_runs/{flow_run_id:str}/resume", status_code=200)
+@post("/flow_runs/{flow_run_id:str}/resume", status_code=200, responses=A_STATE_WAS_WRITTEN)
 async def resume_flow_run(
     store: TheStore, flow_run_id: PathId, data: JSONBody[Resume | None] = None
 ) -> Response[OrchestrationResult]:

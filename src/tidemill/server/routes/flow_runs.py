@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 from litestar import Response, get, post
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import JSONBody
 
 from tidemill.ids import new_id
@@ -23,7 +24,7 @@ NO_FLOW_RUN = "There is no such flow run; it may have been deleted. POST /api/fl
 _encode = msgspec.json.Encoder().encode
 
 
-@post("/flow_runs")
+@post("/flow_runs", responses={200: ResponseSpec(FlowRun, generate_examples=False, description="It is there already.")})
 async def create_flow_run(store: TheStore, data: JSONBody[FlowRunCreate]) -> Response[FlowRun]:
     """A flow run, which the client executes: 201 if it was created, 200 if there is one of its id or idempotency key."""
     state = (data.state or StateCreate(type=StateType.PENDING)).to_state()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 from litestar import Response, delete, get, patch, post
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, JSONBody
 
 from tidemill.exceptions import ObjectNotFound
@@ -32,7 +33,7 @@ class Deleted(msgspec.Struct):
     deleted: list[str]
 
 
-@post("/flows")
+@post("/flows", responses={200: ResponseSpec(Flow, generate_examples=False, description="It is there already.")})
 async def create_flow(store: TheStore, data: JSONBody[FlowCreate]) -> Response[Flow]:
     """The flow of this name: 201 if it was created, 200 if it is there already."""
     flow, created = await store.write(flows.ensure_flow, storable(data.name), data.tags, data.labels or {})

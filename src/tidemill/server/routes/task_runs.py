@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 from litestar import Response, delete, get, patch, post
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import JSONBody
 
 from tidemill import clock
@@ -15,7 +16,7 @@ from tidemill.server.listing import Criteria, Paginated, TaskRunListing, TaskRun
 from tidemill.server.parameters import PathId
 from tidemill.server.requests import SetState, StateCreate, TaskRunCreate, TaskRunUpdate, microseconds, name_or_two_words
 from tidemill.server.services import TheServices, TheStore
-from tidemill.server.shown import OrchestrationResult, orchestration_result, shown, shown_all
+from tidemill.server.shown import A_STATE_WAS_WRITTEN, OrchestrationResult, orchestration_result, shown, shown_all
 from tidemill.states import ResultReference, State, StateType
 from tidemill.store import reading
 from tidemill.texts import storable
@@ -24,7 +25,7 @@ NO_TASK_RUN = "There is no such task run; it may have been deleted. POST /api/ta
 _encode = msgspec.json.Encoder().encode
 
 
-@post("/task_runs")
+@post("/task_runs", responses={200: ResponseSpec(TaskRun, generate_examples=False, description="It is there already.")})
 async def create_task_run(store: TheStore, data: JSONBody[TaskRunCreate]) -> Response[TaskRun]:
     """A task run, which the client executes: 201 if it was created, 200 if there is one of its id, or of its keys in its
     flow run."""
@@ -50,7 +51,7 @@ async def delete_task_run(store: TheStore, task_run_id: PathId) -> None:
     await store.write(task_run_requests.delete_task_run, task_run_id)
 
 
-@post("/task_runs/{task_run_id:str}/set_state", status_code=200)
+@post("/task_runs/{task_run_id:str}/set_state", status_code=200, responses=A_STATE_WAS_WRITTEN)
 async def set_task_run_state(store: TheStore, task_run_id: PathId, data: JSONBody[SetState]) -> Response[OrchestrationResult]:
     """Asks for a task run to go into a state: 201 if one was written, 200 if not; 409 while a process of Tidemill's
     executes it."""

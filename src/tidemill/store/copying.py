@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tidemill.exceptions import StoreError
+from tidemill.store import migrate
 from tidemill.store.database import Database, Execute, Fetch
 from tidemill.store.sqlite import SqliteDatabase
 
@@ -51,6 +52,11 @@ def copy(source: Database, target: Database, tell: Callable[[str, int], None] = 
     Raises:
         StoreError: the target is not empty, or has not all rows in the end; then nothing was copied.
     """
+    if source.schema() != migrate.latest():
+        raise StoreError(
+            f"{source.path} has schema {source.schema()}, and what is copied has to have {migrate.latest()}. Bring it up first "
+            "(tidemill db migrate), or name another database."
+        )
     with source.snapshot() as fetch, target.transaction() as execute:
         _refuse_unless_empty(target, execute)
         counts: dict[str, int] = {}

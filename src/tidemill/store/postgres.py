@@ -42,6 +42,13 @@ _LONGEST_PAUSE = 0.5
 _SECONDS_BETWEEN_NOTICES = 0.02
 
 
+_END_TRANSACTION = b"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_xid = xid($1::xid8)"
+_NOTED = (
+    b"SELECT 1 FROM change WHERE seq BETWEEN ($1::bigint + origin()) << 20 AND (($1::bigint + origin() + 1) << 20) - 1 "
+    b"AND time = $2 AND coalesce(flow_runs, '') || coalesce(task_runs, '') = $3"
+)
+
+
 class PostgresDatabase:
     """The database at a URL, which is opened on first use.
 
@@ -136,6 +143,15 @@ class PostgresDatabase:
         """A number that changes whenever somebody commits."""
         return hash(self.fetch("SELECT pg_current_snapshot()::text")[0][0])
 
+    def schema(self) -> int:
+        """The number of the last migration that the database has had, which is not migrated now; 0 if there are no tables."""
+        with plain_errors(self.path):
+            connection = connect(self.url, self._limits, durability=self._durability)
+            try:
+                return postgres_schema.version_of(connection)
+            finally:
+                connection.close()
+
     def wait_for_change(self, timeout_seconds: float) -> bool:
         """Returns True when something has been committed since this was last asked, or False after so many seconds, or when
         the database is closed. For one reader: it may be told more often than there is something new."""
@@ -180,12 +196,12 @@ class PostgresDatabase:
         """Whether to run an operation again that has ended with this error, for the `tries`-th time; waits before.
 
         That is safe: nothing of its last transaction was committed. Where the connection broke during the commit, the
-        server has been asked what became of it; where it could not be, because the transaction had read nothing, it had not
-        decided anything either, and what it writes is the same when it is written twice.
+        server has been asked what became of it; where it could not be, the transaction had read nothing and so had not decided
+        anything, or it was about a lease or a claim: what it writes is the same when it is written twice.
         """
         if isinstance(error, ConnectionLost):
-            pause = min(_FIRST_PAUSE * 2**tries, _LONGEST_PAUSE)
-            if self._gone_since is None or time.monotonic() + pause > self._gone_since + self._reconnect_seconds:
+            pause = min(_FIRST_PAUSE * 2 ** min(tries, _MOST_TRIES), _LONGEST_PAUSE)
+            if not self._may_come_back(pause, tries):
                 return False
         elif isinstance(error, Disturbed) and tries < _MOST_TRIES:
             pause = random.uniform(0, min(_FIRST_PAUSE * tries, _LONGEST_PAUSE))
@@ -208,9 +224,12 @@ class PostgresDatabase:
                 if not self.tries_again(error, tries):
                     raise
 
-    @property
-    def _reconnect_seconds(self) -> float:
-        return self._limits.reconnect_timeout if self._patience is None else min(self._patience, self._limits.reconnect_timeout)
+    def _may_come_back(self, pause: float, tries: int) -> bool:
+        """Whether a server that has gone is still waited for. One that was never there is not."""
+        if self._gone_since is None:  # it is back
+            return self._prepared and tries < _MOST_TRIES
+        patience = self._limits.reconnect_timeout if self._patience is None else self._patience
+        return time.monotonic() + pause < self._gone_since + min(patience, self._limits.reconnect_timeout)
 
     def close(self) -> None:
         """Closes the connections that nobody uses, and ends `wait_for_change`; the next use opens new ones."""
@@ -290,8 +309,12 @@ class PostgresDatabase:
         self._next_notice = now + _SECONDS_BETWEEN_NOTICES
         return True
 
-    def has_committed(self, transaction_id: str) -> bool:
+    def has_committed(self, transaction_id: str, note: Sequence[Any]) -> bool:
         """Asks what became of a transaction whose connection broke while it was committed.
+
+        Args:
+            note: the values of the last change that it noted. They are looked for, since a server that has crashed may have
+                given the same id to another transaction.
 
         Raises:
             StoreError: nobody can be asked.
@@ -299,8 +322,13 @@ class PostgresDatabase:
         while True:
             status = self.persistently(lambda: self._fetch(b"SELECT pg_xact_status($1::xid8)", (transaction_id,)))[0][0]
             if status != "in progress":
-                return status == "committed"
+                break
+            # The server has not noticed that the connection broke, or is just committing, which this does not end.
+            self.persistently(lambda: self._fetch(_END_TRANSACTION, (transaction_id,)))
             time.sleep(_FIRST_PAUSE)
+        run_ids = b"".join(value for value in note[1:] if isinstance(value, bytes))
+        asked = (int(transaction_id), note[0], run_ids)
+        return bool(self.persistently(lambda: self._fetch(_NOTED, asked)))
 
 
 class _Own(threading.local):
@@ -312,11 +340,11 @@ class _Own(threading.local):
 class Transaction:
     """See `PostgresDatabase.transaction`."""
 
-    __slots__ = ("_committing", "_connection", "_database", "_id", "_pipeline", "_tell")
+    __slots__ = ("_committing", "_connection", "_database", "_id", "_note", "_pipeline")
 
     def __init__(self, database: PostgresDatabase) -> None:
         self._database = database
-        self._tell = False
+        self._note: Sequence[Any] | None = None
         self._committing = False
 
     def __enter__(self) -> Callable[..., Any]:
@@ -345,7 +373,7 @@ class Transaction:
     def execute(self, sql: str, bindings: Sequence[Any] = ()) -> psycopg.Cursor[tuple[Any, ...]]:
         """Sends a statement; its answer, or error, arrives when rows of this or a later one are read, or with the commit."""
         if sql.startswith("INSERT INTO change"):
-            self._tell = True
+            self._note = bindings
         return self._connection.execute(translate(sql), bindings, binary=True)
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
@@ -360,7 +388,7 @@ class Transaction:
         self._committing = True
         connection = self._connection
         connection.execute(b"COMMIT")
-        if self._tell and self._database.may_tell():
+        if self._note is not None and self._database.may_tell():
             # After the commit, as a transaction of its own: notices are committed one after the other, in all databases of
             # the server, and would make all writers wait for one another.
             connection.execute(b"SELECT pg_notify($1, current_schema())", (CHANNEL,))
@@ -385,11 +413,10 @@ class Transaction:
 
     def _roll_back(self, error: BaseException) -> None:
         connection = self._connection
-        if isinstance(error, psycopg.Error) and is_lost(error):
-            connection.close()
-            return
         with suppress(psycopg.Error):
             self._pipeline.__exit__(None, None, None)
+        if isinstance(error, psycopg.Error) and is_lost(error):
+            connection.close()
         if not connection.closed and connection.pgconn.transaction_status != pq.TransactionStatus.IDLE:
             with suppress(psycopg.Error):
                 connection.execute(b"ROLLBACK")
@@ -399,12 +426,13 @@ class Transaction:
         shielded.__exit__()
 
     def _was_committed(self) -> bool:
-        """Whether the commit, in which the connection broke, was made. Not known where the transaction had read nothing."""
+        """Whether the commit, in which the connection broke, was made. Not known where the transaction had read nothing, or
+        had changed nothing that others follow."""
         answer = self._id.pgresult
-        if answer is None or answer.status != pq.ExecStatus.TUPLES_OK:
+        if self._note is None or answer is None or answer.status != pq.ExecStatus.TUPLES_OK:
             return False
         try:
-            return self._database.has_committed(self._id.fetchall()[0][0])
+            return self._database.has_committed(self._id.fetchall()[0][0], self._note)
         except StoreUnreachable as error:
             raise StoreUnreachable(
                 f"The connection broke during a commit, and whether that was made cannot be asked. {error}"

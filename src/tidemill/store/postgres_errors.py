@@ -61,7 +61,8 @@ def _told(error: psycopg.Error) -> str:
     if error.diag.message_detail:
         text += f" ({error.diag.message_detail})"
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return "; ".join(line for line in lines if not line.startswith(("Multiple connection attempts", "- host:")))
+    attempts = [line for line in lines if line.startswith("- host:")]  # what follows the first line is general advice
+    return "; ".join(attempts or lines[:1]).rstrip(".")
 
 
 def _not_connected(path: str, told: str) -> StoreError:

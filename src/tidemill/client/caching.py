@@ -9,9 +9,9 @@ from tidemill import clock, orchestration, storage
 from tidemill.client.key_folder import KeyFolder
 from tidemill.client.session import Session
 from tidemill.colour import IO
-from tidemill.records import Lease
+from tidemill.orchestration import cached_results
 from tidemill.states import ResultReference
-from tidemill.store import Database, Store, caching, leases, retried
+from tidemill.store import Database, Store, caching
 from tidemill.store.caching import CachedResult, KeyedRun
 
 T = TypeVar("T")
@@ -67,7 +67,7 @@ class CachingVerbs:
             folder.release(key, task_run_id)
             return
 
-        await self._while_no_other_writes(lambda: _fill(self._store, key, result, flow_run_id))
+        await self._while_no_other_writes(lambda: cached_results.fill(self._store, key, result, flow_run_id))
 
     async def forget_cached(self, key: str, task_run_id: str, *, key_storage: str | None = None) -> None:
         """Removes a task run's result, which cannot be read any more, from a key."""
@@ -75,7 +75,7 @@ class CachingVerbs:
             KeyFolder(key_storage).forget(key, task_run_id)
             return
 
-        await self._while_no_other_writes(lambda: _forget(self._store, key, task_run_id))
+        await self._while_no_other_writes(lambda: cached_results.forget(self._store, key, task_run_id))
 
     async def claim_cache_key(self, key: str, owner: str, *, key_storage: str | None = None) -> bool:
         """Notes that the task run `owner` computes the result of a key; False if another does. A claim ends with
@@ -84,7 +84,7 @@ class CachingVerbs:
             return KeyFolder(key_storage).claim(key, owner)
         lease = self._session.lease()
 
-        return await self._while_no_other_writes(lambda: _claim(self._store, key, owner, lease))
+        return await self._while_no_other_writes(lambda: cached_results.claim(self._store, key, owner, lease))
 
     async def release_cache_key(self, key: str, owner: str, *, key_storage: str | None = None) -> None:
         """Takes a claim back: the run has failed, or its result cannot be kept."""
@@ -92,7 +92,7 @@ class CachingVerbs:
             KeyFolder(key_storage).release(key, owner)
             return
 
-        await self._while_no_other_writes(lambda: _release(self._store, key, owner))
+        await self._while_no_other_writes(lambda: cached_results.release(self._store, key, owner))
 
     async def find_or_claim_cached(self, key: str, owner: str, *, key_storage: str | None = None) -> CachedResult | None:
         """The result that is kept under a key; None when the task run `owner` is now the one to compute it. While another
@@ -130,32 +130,6 @@ class CachingVerbs:
 
     async def _while_no_other_writes(self, work: Callable[[], T]) -> T:
         return await self.io.within(self.database, work)
-
-
-@retried
-def _fill(store: Store, key: str, result: CachedResult, flow_run_id: str | None) -> None:
-    with store.transaction() as execute:
-        caching.fill(execute, key, result, flow_run_id)
-        caching.release(execute, key, result.task_run_id)
-
-
-@retried
-def _forget(store: Store, key: str, task_run_id: str) -> None:
-    with store.transaction() as execute:
-        caching.forget(execute, key, task_run_id)
-
-
-@retried
-def _claim(store: Store, key: str, owner: str, lease: Lease) -> bool:
-    with store.transaction() as execute:
-        leases.ensure_lease(execute, lease)
-        return caching.claim(execute, key, owner, lease.id, clock.now())
-
-
-@retried
-def _release(store: Store, key: str, owner: str) -> None:
-    with store.transaction() as execute:
-        caching.release(execute, key, owner)
 
 
 __all__ = ["CachedResult", "CachingVerbs", "KeyedRun"]

@@ -22,16 +22,6 @@ def make(colour):
     return give, take
 
 
-def run_of(recorded, name):
-    """The only recorded run of this task."""
-    (run,) = (run for run in recorded.task_runs() if run["name"].startswith(f"{name}-"))
-    return run
-
-
-def sources(run, parameter):
-    return [(source["input_type"], source["id"]) for source in run["task_inputs"][parameter]]
-
-
 @pytest.mark.parametrize("value", [{"fact": "cats purr"}, [1, 2], {1, 2}, object(), 1.25, b"bytes"], ids=repr)
 def test_a_value_another_task_gave_leads_back_to_it(colour, recorded, make, value):
     give, take = make
@@ -42,8 +32,8 @@ def test_a_value_another_task_gave_leads_back_to_it(colour, recorded, make, valu
         await colour.call(take, x=await colour.call(give, value), y=3)
 
     colour.run(parent)
-    taking = run_of(recorded, "take")
-    assert sources(taking, "x") == [("task_run", run_of(recorded, "give")["id"])]
+    taking = recorded.task_run("take")
+    assert recorded.sources(taking, "x") == [("task_run", recorded.task_run("give")["id"])]
     assert taking["task_inputs"]["y"] == []
 
 
@@ -61,7 +51,7 @@ def test_a_value_inside_a_collection_leads_back_too(colour, recorded, make, wrap
         await colour.call(take, wrap(await colour.call(give, {"a": 1})))
 
     colour.run(parent)
-    assert sources(run_of(recorded, "take"), "x") == [("task_run", run_of(recorded, "give")["id"])]
+    assert recorded.sources(recorded.task_run("take"), "x") == [("task_run", recorded.task_run("give")["id"])]
 
 
 def test_a_part_of_what_a_task_gave_leads_back_too(colour, recorded, make):
@@ -74,7 +64,7 @@ def test_a_part_of_what_a_task_gave_leads_back_too(colour, recorded, make):
         await colour.call(take, answer["items"])
 
     colour.run(parent)
-    assert sources(run_of(recorded, "take"), "x") == [("task_run", run_of(recorded, "give")["id"])]
+    assert recorded.sources(recorded.task_run("take"), "x") == [("task_run", recorded.task_run("give")["id"])]
 
 
 def test_a_state_leads_back_to_its_run(colour, recorded, make):
@@ -87,7 +77,7 @@ def test_a_state_leads_back_to_its_run(colour, recorded, make):
         await colour.call(take, state)
 
     colour.run(parent)
-    assert sources(run_of(recorded, "take"), "x") == [("task_run", run_of(recorded, "give")["id"])]
+    assert recorded.sources(recorded.task_run("take"), "x") == [("task_run", recorded.task_run("give")["id"])]
 
 
 def test_what_a_subflow_gave_leads_back_to_it(colour, recorded, make):
@@ -105,7 +95,7 @@ def test_what_a_subflow_gave_leads_back_to_it(colour, recorded, make):
 
     colour.run(parent)
     link = recorded.flow_run(flow="below")["parent_task_run_id"]
-    assert sources(run_of(recorded, "take"), "x") == [("task_run", link)]
+    assert recorded.sources(recorded.task_run("take"), "x") == [("task_run", link)]
 
 
 def test_what_a_subflow_was_given_leads_back_to_the_task(colour, recorded, make):
@@ -124,7 +114,7 @@ def test_what_a_subflow_was_given_leads_back_to_the_task(colour, recorded, make)
     colour.run(parent)
     link_id = recorded.flow_run(flow="below")["parent_task_run_id"]
     (link,) = (run for run in recorded.task_runs() if run["id"] == link_id)
-    assert sources(link, "config") == [("task_run", run_of(recorded, "give")["id"])]
+    assert recorded.sources(link, "config") == [("task_run", recorded.task_run("give")["id"])]
 
 
 def test_a_value_passed_on_by_two_tasks_leads_to_the_last(colour, recorded, make):
@@ -141,7 +131,7 @@ def test_a_value_passed_on_by_two_tasks_leads_to_the_last(colour, recorded, make
         await colour.call(take, await colour.call(hand_on, await colour.call(give, {"a": 1})))
 
     colour.run(parent)
-    assert sources(run_of(recorded, "take"), "x") == [("task_run", run_of(recorded, "hand_on")["id"])]
+    assert recorded.sources(recorded.task_run("take"), "x") == [("task_run", recorded.task_run("hand_on")["id"])]
 
 
 def test_an_equal_value_is_not_the_same_value(colour, recorded, make):
@@ -154,7 +144,7 @@ def test_an_equal_value_is_not_the_same_value(colour, recorded, make):
         await colour.call(take, {"a": 1})
 
     colour.run(parent)
-    assert sources(run_of(recorded, "take"), "x") == []
+    assert recorded.sources(recorded.task_run("take"), "x") == []
 
 
 @pytest.mark.parametrize("value", [None, True, False, ...], ids=repr)
@@ -168,7 +158,7 @@ def test_a_value_there_is_only_one_of_proves_nothing(colour, recorded, make, val
         await colour.call(take, value)
 
     colour.run(parent)
-    assert sources(run_of(recorded, "take"), "x") == []
+    assert recorded.sources(recorded.task_run("take"), "x") == []
 
 
 def test_a_value_that_died_is_not_mistaken_for_a_new_one(recorded):
@@ -187,4 +177,4 @@ def test_a_value_that_died_is_not_mistaken_for_a_new_one(recorded):
             take([n])
 
     parent()
-    assert all(sources(run, "x") == [] for run in recorded.task_runs(limit=500) if run["name"].startswith("take-"))
+    assert all(recorded.sources(run, "x") == [] for run in recorded.task_runs(limit=500) if run["name"].startswith("take-"))

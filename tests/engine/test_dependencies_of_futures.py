@@ -25,15 +25,6 @@ def make():
     return give, take
 
 
-def run_of(recorded, name):
-    (run,) = (run for run in recorded.task_runs() if run["name"].startswith(f"{name}-"))
-    return run
-
-
-def sources(run, parameter):
-    return [(source["input_type"], source["id"]) for source in run["task_inputs"][parameter]]
-
-
 def taken(make, wrap, value=7):
     """What a task takes that is given a future inside of something, and what the flow passed."""
     give, take = make
@@ -214,8 +205,8 @@ class TestWhatIsRecorded:
             take.submit(give.submit(5), y=3)
 
         parent()
-        taking = run_of(recorded, "take")
-        assert sources(taking, "x") == [("task_run", run_of(recorded, "give")["id"])]
+        taking = recorded.task_run("take")
+        assert recorded.sources(taking, "x") == [("task_run", recorded.task_run("give")["id"])]
         assert taking["task_inputs"]["y"] == []
 
     @pytest.mark.parametrize(
@@ -231,7 +222,7 @@ class TestWhatIsRecorded:
             take.submit(wrap(give.submit(5)))
 
         parent()
-        assert sources(run_of(recorded, "take"), "x") == [("task_run", run_of(recorded, "give")["id"])]
+        assert recorded.sources(recorded.task_run("take"), "x") == [("task_run", recorded.task_run("give")["id"])]
 
     def test_the_value_that_came_from_a_future_leads_back_when_passed_on(self, recorded, make):
         give, take = make
@@ -242,7 +233,7 @@ class TestWhatIsRecorded:
             take(value)
 
         parent()
-        assert sources(run_of(recorded, "take"), "x") == [("task_run", run_of(recorded, "give")["id"])]
+        assert recorded.sources(recorded.task_run("take"), "x") == [("task_run", recorded.task_run("give")["id"])]
 
     def test_what_is_only_waited_for_is_recorded_apart(self, recorded, make):
         give, take = make
@@ -252,8 +243,8 @@ class TestWhatIsRecorded:
             take.submit(1, wait_for=[give.submit(5)])
 
         parent()
-        taking = run_of(recorded, "take")
-        assert sources(taking, "wait_for") == [("task_run", run_of(recorded, "give")["id"])]
+        taking = recorded.task_run("take")
+        assert recorded.sources(taking, "wait_for") == [("task_run", recorded.task_run("give")["id"])]
         assert taking["task_inputs"]["x"] == []
 
     def test_of_a_failed_upstream_too(self, recorded, make):
@@ -269,7 +260,7 @@ class TestWhatIsRecorded:
             return 1
 
         parent()
-        assert sources(run_of(recorded, "take"), "x") == [("task_run", run_of(recorded, "fail")["id"])]
+        assert recorded.sources(recorded.task_run("take"), "x") == [("task_run", recorded.task_run("fail")["id"])]
 
     def test_the_message_names_some_and_counts_the_others(self, recorded, make):
         _, take = make
@@ -284,7 +275,7 @@ class TestWhatIsRecorded:
             return 1
 
         parent()
-        message = run_of(recorded, "take")["state"]["message"]
+        message = recorded.task_run("take")["state"]["message"]
         assert message.count("fail-") == 3
         assert message.endswith("and 2 more did not reach a 'COMPLETED' state.")
 
@@ -302,4 +293,4 @@ class TestWhatIsRecorded:
         assert parent() == 5
         link = recorded.flow_run(flow="below")["parent_task_run_id"]
         (stand_in,) = (run for run in recorded.task_runs() if run["id"] == link)
-        assert sources(stand_in, "x") == [("task_run", run_of(recorded, "give")["id"])]
+        assert recorded.sources(stand_in, "x") == [("task_run", recorded.task_run("give")["id"])]

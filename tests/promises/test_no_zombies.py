@@ -6,12 +6,16 @@ import pytest
 
 SHORT_LEASE = {"TIDEMILL_LEASE_SECONDS": "1"}
 
-WAITING = """
+STEP = """
     @task
     def step(n):
         say("step", n)
         return n
+"""
 
+WAITING = (
+    STEP
+    + """
     @flow(idempotency_key="nightly")
     def nightly():
         first = step(1)
@@ -20,6 +24,7 @@ WAITING = """
 
     say(nightly())
 """
+)
 """Executes a step, waits for a line of input, and executes another one."""
 
 
@@ -161,13 +166,10 @@ def test_a_live_run_is_refused_in_its_own_process(say):
     assert say(source) == ["refused", "refused elsewhere", "0"]
 
 
-RESUMED_AT_ONCE = """
+RESUMED_AT_ONCE = (
+    STEP
+    + """
     from tidemill.exceptions import FlowRunIsLive
-
-    @task
-    def step(n):
-        say("step", n)
-        return n
 
     @flow(idempotency_key="nightly")
     def nightly():
@@ -186,6 +188,7 @@ RESUMED_AT_ONCE = """
     except FlowRunIsLive as refused:
         say("refused", runtime.flow_run.id is None)
 """
+)
 
 
 @pytest.mark.parametrize("count", [2, 8])
@@ -218,13 +221,10 @@ def test_of_eight_who_begin_at_once_exactly_one_executes_it(start_saying, record
     assert recorded.flow_run()["run_count"] == 1
 
 
-FENCED = """
+FENCED = (
+    STEP
+    + """
     from tidemill.exceptions import FencedRun
-
-    @task
-    def step(n):
-        say("step", n)
-        return n
 
     @flow(idempotency_key="nightly")
     def nightly():
@@ -242,6 +242,7 @@ FENCED = """
     except FencedRun as fenced:
         say("fenced:", fenced)
 """
+)
 
 
 def test_a_process_that_was_stopped_past_its_lease_is_fenced(start_saying, wait_until, stop_after_a_step, cli, recorded):

@@ -138,17 +138,6 @@ def on(request: pytest.FixtureRequest, kept_open: Callable[[str], TaskRunner], p
 
 
 @pytest.fixture
-def run_of(recorded: Any) -> Callable[[str], dict[str, Any]]:
-    """The only recorded run of a task."""
-
-    def find(task_name: str) -> dict[str, Any]:
-        (run,) = (run for run in recorded.task_runs() if run["name"].startswith(f"{task_name}-"))
-        return run
-
-    return find
-
-
-@pytest.fixture
 def story(recorded: Any) -> Callable[[dict[str, Any]], list[str]]:
     """The names of the states that a run went through."""
     return lambda run: [state["name"] for state in recorded.states(run)]

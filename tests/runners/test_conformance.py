@@ -382,7 +382,7 @@ def test_a_result_is_kept(on, recorded):
     assert values == [{"a": (1, 2)}, "x" * 100_000]
 
 
-def test_where_an_input_came_from_is_recorded(on, run_of):
+def test_where_an_input_came_from_is_recorded(on, recorded):
     @on.task
     async def give():
         return 1
@@ -397,6 +397,6 @@ def test_where_an_input_came_from_is_recorded(on, run_of):
         return await on.value(take.submit(given, y=[given]))
 
     assert on.run(parent) == 2
-    source = [{"input_type": "task_run", "id": run_of("give")["id"]}]
-    inputs = run_of("take")["task_inputs"]
-    assert [{key: one[key] for key in ("input_type", "id")} for one in inputs["x"] + inputs["y"]] == source * 2
+    source = [("task_run", recorded.task_run("give")["id"])]
+    taking = recorded.task_run("take")
+    assert recorded.sources(taking, "x") == recorded.sources(taking, "y") == source

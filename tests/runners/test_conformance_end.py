@@ -229,7 +229,7 @@ def test_a_task_that_returns_a_state_decides_itself(on):
     assert on.run(parent) == (5, "by hand", StateType.FAILED, "by hand")
 
 
-def test_system_exit_in_a_task_is_a_crash_of_that_run(on, run_of):
+def test_system_exit_in_a_task_is_a_crash_of_that_run(on, recorded):
     if on.in_this_process and ((on.flow_is_async and on.task_is_async) or not on.overlaps):
         pytest.skip("the task runs in the flow's own thread, which it ends")
 
@@ -247,4 +247,4 @@ def test_system_exit_in_a_task_is_a_crash_of_that_run(on, run_of):
         return left.state.type, await on.value(stay.submit())
 
     assert on.run(parent) == (StateType.CRASHED, "here")
-    assert run_of("leave")["state_type"] == "CRASHED"
+    assert recorded.task_run("leave")["state_type"] == "CRASHED"

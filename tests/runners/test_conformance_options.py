@@ -88,7 +88,7 @@ def test_a_time_limit_stops_a_task(on, recorded):
     assert (run["state_type"], run["state_name"]) == ("FAILED", "TimedOut")
 
 
-def test_hooks_are_called_with_the_task_its_run_and_the_state(on, tmp_path, run_of):
+def test_hooks_are_called_with_the_task_its_run_and_the_state(on, recorded, tmp_path):
     path = tmp_path / "hooks"
 
     def told(task, run, state):
@@ -113,7 +113,7 @@ def test_hooks_are_called_with_the_task_its_run_and_the_state(on, tmp_path, run_
         return 1
 
     on.run(parent)
-    good_name, bad_name = run_of("good")["name"], run_of("bad")["name"]
+    good_name, bad_name = recorded.task_run("good")["name"], recorded.task_run("bad")["name"]
     assert path.read_text().splitlines() == [
         f"good {good_name} Running RUNNING",
         f"good {good_name} Completed COMPLETED",
@@ -302,7 +302,7 @@ def test_a_task_submits_a_task(on, recorded):
     assert {run["state_type"] for run in runs} == {"COMPLETED"}
 
 
-def test_what_a_task_submitted_and_left_alone_is_finished_too(on, tmp_path, run_of):
+def test_what_a_task_submitted_and_left_alone_is_finished_too(on, recorded, tmp_path):
     path = tmp_path / "done"
 
     @on.task
@@ -320,10 +320,10 @@ def test_what_a_task_submitted_and_left_alone_is_finished_too(on, tmp_path, run_
 
     assert on.run(parent) == 1
     assert path.exists()
-    assert run_of("inner")["state_type"] == "COMPLETED"
+    assert recorded.task_run("inner")["state_type"] == "COMPLETED"
 
 
-def test_a_task_calls_a_flow(on, recorded, run_of):
+def test_a_task_calls_a_flow(on, recorded):
     call = on.call
 
     @on.task
@@ -352,11 +352,11 @@ def test_a_task_calls_a_flow(on, recorded, run_of):
     assert on.run(parent) == 8
     below_run, above_run = recorded.flow_run(flow="below"), recorded.flow_run(flow="parent")
     assert below_run["state_type"] == "COMPLETED"
-    assert run_of("inner")["flow_run_id"] == below_run["id"]
+    assert recorded.task_run("inner")["flow_run_id"] == below_run["id"]
     assert below_run["parent_task_run_id"] in {run["id"] for run in recorded.task_runs(above_run)}
 
 
-def test_a_subflow_uses_the_runner_of_its_parent(on, recorded, run_of):
+def test_a_subflow_uses_the_runner_of_its_parent(on, recorded):
     @on.task
     async def step(x):
         return x + 1
@@ -371,4 +371,4 @@ def test_a_subflow_uses_the_runner_of_its_parent(on, recorded, run_of):
         return await value if on.flow_is_async else value
 
     assert on.run(parent) == 2
-    assert run_of("step")["flow_run_id"] == recorded.flow_run(flow="below")["id"]
+    assert recorded.task_run("step")["flow_run_id"] == recorded.flow_run(flow="below")["id"]

@@ -1,6 +1,7 @@
 """The filter grammar: what a request body may say."""
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -44,11 +45,19 @@ def test_a_request_body_is_read() -> None:
         ({"flow_runs": {"operator": "xor_"}}, "Invalid enum value 'xor_'"),
         ({"flow_runs": {"state": {"type": {"any_": ["DONE"]}}}}, "Invalid enum value 'DONE'"),
         ({"task_runs": {"start_time": {"before_": "yesterday"}}}, "RFC3339"),
+        ({"task_runs": {"start_time": {"before_": "0001-01-01T00:00:00+01:00"}}}, "outside the calendar"),
+        ({"deployments": {"nmae": {}}}, "unknown field `nmae`"),
     ],
 )
 def test_what_is_no_filter_is_refused(body: dict[str, Any], complaint: str) -> None:
     with pytest.raises(msgspec.ValidationError, match=complaint):
         msgspec.convert(body, Filters)
+
+
+@pytest.mark.parametrize("text", ["2024-05-01T12:00:00", "2024-05-01 12:00:00Z", "2024-05-01T14:00:00+02:00"])
+def test_a_time_without_a_zone_is_utc(text: str) -> None:
+    read = msgspec.convert({"before_": text}, filters.TimeFilter)
+    assert read.before_ == datetime(2024, 5, 1, 12, tzinfo=UTC)
 
 
 def test_a_search_text_has_a_limit() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from tidemill import clock, rules
 from tidemill.exceptions import IllegalTransition
+from tidemill.records import FlowRunPolicy
 from tidemill.rules import Abort, Accept, Facts, Reject, Wait, check_transition, decide
 from tidemill.states import (
     ALLOWED_TRANSITIONS,
@@ -19,6 +20,7 @@ from tidemill.states import (
     Running,
     Scheduled,
     State,
+    StateDetails,
     StateType,
     TimedOut,
 )
@@ -173,6 +175,156 @@ def test_a_run_that_failed_is_tried_again_as_often_as_it_may(
 def test_a_run_that_runs_again_says_so(state: State[Any], current: StateType, run_count: int, name: str) -> None:
     assert rules.name_reruns(state, facts(current, run_count=run_count)) is None
     assert state.name == name
+
+
+# Of pauses, cancelling and task runs, as clients of the REST API propose them
+
+
+def paused(**details: Any) -> State[Any]:
+    return proposed(PAUSED, state_details=StateDetails(**{"pause_key": "1", **details}))
+
+
+@pytest.mark.parametrize("current", [None, *StateType])
+def test_only_what_runs_is_paused(current: StateType | None) -> None:
+    decision = rules.handle_pausing(paused(), facts(current))
+    assert decision is None if current is RUNNING else isinstance(decision, Reject)
+
+
+@pytest.mark.parametrize(
+    ("details", "known", "answer"),
+    [
+        ({}, {}, type(None)),
+        ({"pause_key": None}, {}, Reject),
+        ({}, {"policy": FlowRunPolicy(pause_keys=["0", "1"])}, Reject),
+        ({}, {"policy": FlowRunPolicy(pause_keys=["0"])}, type(None)),
+        ({"pause_reschedule": True}, {}, Abort),
+        ({"pause_reschedule": True}, {"deployed": True}, type(None)),
+        ({"pause_reschedule": True}, {"deployed": True, "is_subflow": True}, Abort),
+    ],
+)
+def test_each_pause_fires_once_and_only_what_can_begin_again_is_suspended(
+    details: dict[str, Any], known: dict[str, Any], answer: type
+) -> None:
+    assert isinstance(rules.handle_pausing(paused(**details), facts(RUNNING, **known)), answer)
+
+
+@pytest.mark.parametrize("type", StateType)
+def test_a_paused_run_goes_on_or_ends(type: StateType) -> None:
+    decision = rules.handle_resuming(proposed(type), facts(PAUSED))
+    assert isinstance(decision, Reject) is (type in (PENDING, PAUSED))
+    assert rules.handle_resuming(proposed(type), facts(RUNNING)) is None
+
+
+@pytest.mark.parametrize(("suspended", "word"), [(False, "paused"), (True, "suspended")])
+def test_a_pause_that_lasted_too_long_has_failed(suspended: bool, word: str) -> None:
+    details = StateDetails(pause_timeout=clock.to_datetime(NOW), pause_reschedule=suspended)
+    assert rules.handle_resuming(Running(), facts(PAUSED, details=details)) is None
+    late = replace(facts(PAUSED, details=details), now=NOW + 1)
+    decision = rules.handle_resuming(Running(), late)
+    assert isinstance(decision, Reject)
+    assert decision.state is not None
+    assert (decision.state.type, decision.state.message) == (FAILED, f"The flow was {word} and never resumed.")
+    assert rules.handle_resuming(Completed(), late) is None
+
+
+@pytest.mark.parametrize(
+    ("current", "known", "at_once"),
+    [
+        (SCHEDULED, {}, True),
+        (PAUSED, {}, True),
+        (SCHEDULED, {"has_infrastructure": True}, False),
+        (PAUSED, {"has_infrastructure": True, "details": StateDetails(pause_reschedule=True)}, True),
+        (SCHEDULED, {"has_infrastructure": True, "policy": FlowRunPolicy(resuming=True)}, True),
+        (RUNNING, {}, False),
+        (PENDING, {}, False),
+    ],
+)
+def test_what_nobody_executes_is_cancelled_at_once(current: StateType, known: dict[str, Any], at_once: bool) -> None:
+    decision = rules.cancel_at_once_what_nobody_executes(proposed(CANCELLING, message="why"), facts(current, **known))
+    if not at_once:
+        assert decision is None
+        return
+    assert isinstance(decision, Reject)
+    assert decision.state is not None
+    assert (decision.state.type, decision.state.message) == (CANCELLED, "why")
+
+
+@pytest.mark.parametrize("current", [None, *StateType])
+def test_only_what_is_scheduled_is_late(current: StateType | None) -> None:
+    decision = rules.only_scheduled_runs_are_late(Scheduled(name="Late"), facts(current))
+    assert decision is None if current is SCHEDULED else isinstance(decision, Reject)
+    assert rules.only_scheduled_runs_are_late(Scheduled(), facts(current)) is None
+
+
+@pytest.mark.parametrize(("current", "copied"), [(SCHEDULED, True), (PENDING, True), (PAUSED, False), (None, False)])
+def test_a_run_that_is_taken_up_keeps_its_time(current: StateType | None, copied: bool) -> None:
+    state = Pending()
+    assert rules.copy_scheduled_time(state, facts(current, scheduled_time=NOW)) is None
+    assert state.state_details.scheduled_time == (clock.to_datetime(NOW) if copied else None)
+
+
+@pytest.mark.parametrize("flow_run", [None, *StateType])
+def test_no_task_begins_in_a_flow_run_that_does_not_run(flow_run: StateType | None) -> None:
+    details = StateDetails(pause_key="1", pause_timeout=clock.to_datetime(NOW))
+    known = facts(PENDING, flow_run=flow_run, flow_run_details=details)
+    decision = rules.prevent_tasks_of_stopped_flow_runs(Running(), known)
+    if flow_run in (None, RUNNING):
+        assert decision is None
+    elif flow_run is PAUSED:
+        assert isinstance(decision, Reject)
+        assert decision.state is not None
+        assert (decision.state.type, decision.state.name) == (PAUSED, "NotReady")
+        assert (decision.state.state_details.pause_key, decision.state.state_details.pause_timeout) == (
+            "1",
+            clock.to_datetime(NOW),
+        )
+    else:
+        assert isinstance(decision, Abort)
+    assert rules.prevent_tasks_of_stopped_flow_runs(Completed(), known) is None
+
+
+def test_a_task_run_that_has_ended_may_be_scheduled_again_unless_its_result_is_kept() -> None:
+    assert rules.handle_terminal_task_states(Scheduled(), facts(FAILED)) is None
+    assert isinstance(rules.handle_terminal_task_states(Scheduled(), facts(COMPLETED, result_kept=True)), Reject)
+    assert isinstance(rules.handle_terminal_task_states(proposed(CRASHED), facts(FAILED)), Abort)
+
+
+def test_force_does_not_lose_a_result() -> None:
+    kept = facts(COMPLETED, result_kept=True)
+    assert isinstance(decide(Completed(), kept, rules.FORCED_RULES, by_the_table=False), Reject)
+    assert isinstance(decide(Completed(data=1), kept, rules.FORCED_RULES, by_the_table=False), Accept)
+    assert isinstance(decide(Pending(), facts(RUNNING), rules.FORCED_RULES, by_the_table=False), Accept)
+
+
+@pytest.mark.parametrize(
+    ("current", "written", "before", "after"),
+    [
+        (RUNNING, paused(), {"pause_keys": ["0"]}, {"pause_keys": ["0", "1"]}),
+        (PAUSED, Scheduled(name="Resuming"), {}, {"resuming": True}),
+        (PENDING, Running(), {"resuming": True, "pause_keys": ["1"]}, {"pause_keys": ["1"]}),
+        (SCHEDULED, Pending(), {"resuming": True}, {"resuming": True}),
+        (RUNNING, AwaitingRetry(), {"pause_keys": ["1"], "resuming": True}, {"retry_type": "in_process"}),
+        (RUNNING, Failed(), {"retry_type": "in_process"}, {}),
+        (FAILED, Running(), {"pause_keys": ["1"], "retry_type": "in_process"}, {}),
+        (FAILED, Scheduled(), {"pause_keys": ["1"]}, {"retry_type": "reschedule"}),
+        (FAILED, Completed(), {"pause_keys": ["1"]}, {"pause_keys": ["1"]}),
+    ],
+)
+def test_a_policy_follows_the_states(
+    current: StateType, written: State[Any], before: dict[str, Any], after: dict[str, Any]
+) -> None:
+    known = facts(current, policy=FlowRunPolicy(retries=3, **before))
+    assert rules.next_policy(written, known) == FlowRunPolicy(retries=3, **after)
+
+
+def test_a_run_that_goes_on_after_a_pause_keeps_its_name() -> None:
+    for known in (facts(PAUSED, run_count=1), facts(PENDING, run_count=1, policy=FlowRunPolicy(resuming=True))):
+        assert rules.goes_on(Running(), known)
+        assert not rules.goes_on(Completed(), known)
+        state = Running()
+        rules.name_reruns(state, known)
+        assert state.name == "Running"
+    assert not rules.goes_on(Running(), facts(PENDING))
 
 
 class TestDecide:

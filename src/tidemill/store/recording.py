@@ -25,7 +25,7 @@ Execute = Callable[[str, Sequence[Any]], Any]
 _Holder = tuple[bytes, int, bytes | None, str]
 
 _encode = msgspec.json.Encoder().encode
-_SIZES = (256, 64, 16, 4, 1)
+_SIZES = (256, 64, 16, 8, 4, 3, 2, 1)
 _MOST_IDS_A_QUERY = 500
 
 _TASK_RUN_COLUMNS = (

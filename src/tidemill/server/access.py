@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 from tidemill.exceptions import StoreError
-from tidemill.store import Database, Store
+from tidemill.store import Database, Store, retried
 from tidemill.store.reading import Fetch
 from tidemill.store.writing import Execute
 
@@ -66,6 +66,7 @@ class StoreAccess:
     async def transact(self, change: Callable[Concatenate[Execute, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The answer of `change(execute, ...)`, in a transaction of its own, once that is committed."""
 
+        @retried
         def operation(store: Store) -> T:
             with store.transaction() as execute:
                 return change(execute, *args, **kwargs)

@@ -10,6 +10,7 @@ from litestar.di import NamedDependency
 from tidemill import clock
 from tidemill.server.access import StoreAccess
 from tidemill.server.event_stream import EventStream
+from tidemill.server.flow_run_pages import FlowRunPages
 from tidemill.server.intake import Intake
 from tidemill.server.live import Live
 from tidemill.server.loops.catalogue import all_loops
@@ -29,6 +30,7 @@ class Services:
     access: StoreAccess
     started: int = field(default_factory=clock.now)
     metrics: Metrics = field(default_factory=Metrics)
+    flow_run_pages: FlowRunPages = field(default_factory=FlowRunPages)
     security: Security = field(init=False)
     intake: Intake = field(init=False)
     live: Live = field(init=False)

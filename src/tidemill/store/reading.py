@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from tidemill import ids
 from tidemill.filters import (
@@ -104,6 +104,22 @@ def flow_runs(
 ) -> list[FlowRun]:
     condition = flow_run_condition(filters, in_order=_is_common(fetch, filters))
     return _flow_runs(fetch, condition, sort, page)
+
+
+class FlowRunVersion(NamedTuple):
+    """A flow run as it was last written: as long as this is the same, so is everything that is told of a run that ended."""
+
+    id: bytes
+    state_id: bytes
+    updated: int
+    end_time: int | None
+
+
+def flow_run_versions(fetch: Fetch, filters: Filters, sort: FlowRunSort, page: Page) -> list[FlowRunVersion]:
+    """Which flow runs `flow_runs` would give, without reading them."""
+    condition = flow_run_condition(filters, in_order=_is_common(fetch, filters))
+    what = "flow_run.id, flow_run.state_id, flow_run.updated, flow_run.end_time FROM flow_run"
+    return [FlowRunVersion(*row) for row in select(fetch, what, condition, FLOW_RUN_ORDER[sort], page)]
 
 
 def overdue_flow_runs(fetch: Fetch, before: int, limit: int) -> list[tuple[str, int]]:

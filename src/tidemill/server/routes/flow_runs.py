@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import msgspec
 from litestar import Response, get, post
 from litestar.openapi.datastructures import ResponseSpec
@@ -16,7 +18,7 @@ from tidemill.server.listing import Criteria, FlowRunListing, FlowRunPaging, Pag
 from tidemill.server.parameters import PathId
 from tidemill.server.requests import FlowRunCreate, StateCreate, name_or_two_words
 from tidemill.server.services import TheServices, TheStore
-from tidemill.server.shown import shown, shown_all
+from tidemill.server.shown import shown
 from tidemill.states import StateType
 from tidemill.store import reading
 
@@ -43,7 +45,8 @@ async def read_flow_runs(store: TheStore, services: TheServices, data: JSONBody[
     """A page of the flow runs that filters ask for."""
     asked = data or FlowRunListing()
     page = page_of(services, asked.limit, asked.offset)
-    return shown_all(await store.read(reading.flow_runs, asked.filters(), asked.order, page))
+    encoded = await store.read(services.flow_run_pages.page, asked.filters(), asked.order, page)
+    return cast("list[FlowRun]", encoded)
 
 
 @post("/flow_runs/count", status_code=200)
@@ -59,8 +62,9 @@ async def paginate_flow_runs(
     """A page of the flow runs that filters ask for, by its number, and how many there are."""
     asked = data or FlowRunPaging()
     page, filters = paging_of(services, asked), asked.filters()
-    results = shown_all(await store.read(reading.flow_runs, filters, asked.order, page))
-    return paginated(asked, page, results, await store.read(reading.count_flow_runs, filters))
+    encoded = await store.read(services.flow_run_pages.page, filters, asked.order, page)
+    count = await store.read(reading.count_flow_runs, filters)
+    return paginated(asked, page, cast("list[FlowRun]", encoded), count)
 
 
 def _new(data: FlowRunCreate) -> NewFlowRun:

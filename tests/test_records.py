@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from tidemill import clock, ids
-from tidemill.records import Progress, RunPolicy, TaskRun, TaskRunEntry, seconds, states_of_history, task_run_of
+from tidemill.records import Progress, RunPolicy, TaskRun, TaskRunEntry, TaskRunPolicy, seconds, states_of_history, task_run_of
 from tidemill.states import (
     CANCELLED,
     COMPLETED,
@@ -139,7 +139,7 @@ class TestTaskRunOf:
         assert record["name"] == "add_one-3c3112ef-0"
         assert record["tags"] == ["a"]
         assert record["task_inputs"] == {"x": []}
-        assert record["empirical_policy"] == {"retries": 1}
+        assert record["empirical_policy"] == msgspec.to_builtins(TaskRunPolicy(retries=1))
         assert (record["run_count"], record["flow_run_run_count"]) == (2, 2)
         assert (record["state_type"], record["state_name"]) == ("COMPLETED", "Completed")
         assert record["start_time"] == "2024-05-01T12:00:01Z"
@@ -147,7 +147,7 @@ class TestTaskRunOf:
         assert record["total_run_time"] == 6.0
 
     def test_a_run_without_a_policy_is_not_retried(self) -> None:
-        assert task_run_of(entry(policy=None), Completed()).empirical_policy == RunPolicy()
+        assert task_run_of(entry(policy=None), Completed()).empirical_policy == TaskRunPolicy()
 
     def test_a_run_that_has_not_started_has_no_times(self) -> None:
         record = task_run_of(entry(progress=NEW), states_of_history(RUN_ID, NEW.history)[0])

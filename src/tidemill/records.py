@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -307,7 +307,7 @@ def states_of_history(run_id: str, history: Sequence[Sequence[Any]]) -> list[Sta
 
 def seconds(microseconds: int) -> float:
     """A length of time as the wire has it."""
-    return timedelta(microseconds=microseconds).total_seconds()
+    return microseconds / 1_000_000
 
 
 def task_run_of(entry: TaskRunEntry, state: State[Any]) -> TaskRun:

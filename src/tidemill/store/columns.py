@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from functools import lru_cache
+from typing import Any, cast
 
 import msgspec
 
@@ -49,6 +50,8 @@ _NOT_KEPT = {
     COMPLETED: "it could not be serialized, or it is larger than TIDEMILL_RESULTS_SIZE_LIMIT",
     FAILED: "its exception could not be serialized",
 }
+# Without its parameter, which would cost each of thousands of rows a look-up.
+_State = cast("type[State[Any]]", State)
 _TYPES = {type.value: type for type in StateType}
 _decode_tags = msgspec.json.Decoder(list[str]).decode
 _decode_inputs = msgspec.json.Decoder(dict[str, list[dict[str, Any]]]).decode
@@ -56,6 +59,10 @@ _decode_flow_run_policy = msgspec.json.Decoder(FlowRunPolicy).decode
 _decode_task_run_policy = msgspec.json.Decoder(TaskRunPolicy).decode
 _decode_details = msgspec.json.Decoder(FullStateDetails).decode
 _decode = msgspec.json.Decoder().decode
+
+
+# There are few flows, and many runs of each.
+_flow_id = lru_cache(256)(ids.from_bytes)
 
 
 def to_flow(row: tuple[Any, ...]) -> Flow:
@@ -78,7 +85,7 @@ def to_flow_run(row: tuple[Any, ...]) -> FlowRun:
     return FlowRun(
         id=run_id,
         name=name,
-        flow_id=ids.from_bytes(flow_id),
+        flow_id=_flow_id(flow_id),
         flow_name=flow_name,
         flow_version=version,
         entrypoint=entrypoint,
@@ -115,7 +122,7 @@ def to_state(row: Sequence[Any], flow_run_id: str) -> State[Any]:
     details = _decode_details(details_json)
     details.flow_run_id = flow_run_id
     type = _TYPES[type_text]
-    return State[Any](
+    return _State(
         type=type,
         name=name,
         message=message,
@@ -205,7 +212,9 @@ def _data(type: StateType, serializer: str | None, inline: bytes | None, key: st
 
 def _run_time(type: StateType, since: int, total: int) -> float:
     """For how many seconds a run has been running, up to now."""
-    return seconds(total + max(0, clock.now() - since) if type is RUNNING else total)
+    if type is RUNNING:
+        total += max(0, clock.now() - since)
+    return seconds(total)
 
 
 def _lateness(type: StateType, expected: int | None, start: int | None) -> float:
@@ -213,8 +222,8 @@ def _lateness(type: StateType, expected: int | None, start: int | None) -> float
     if expected is None:
         return 0.0
     if start is None:
-        return 0.0 if type in TERMINAL_TYPES else max(0.0, seconds(clock.now() - expected))
-    return max(0.0, seconds(start - expected))
+        start = expected if type in TERMINAL_TYPES else clock.now()
+    return seconds(start - expected) if start > expected else 0.0
 
 
 def _time(microseconds: int | None) -> datetime | None:

@@ -28,7 +28,7 @@ def store(tmp_path):
     store.database.close()
 
 
-def plan_of(store: Store, filters: Filters, sort: FlowRunSort) -> list[str]:
+def plan_of(store: Store, filters: Filters, sort: FlowRunSort, question: Any = reading.flow_runs) -> list[str]:
     """How the page itself is found."""
     asked: list[tuple[str, Any]] = []
 
@@ -36,7 +36,7 @@ def plan_of(store: Store, filters: Filters, sort: FlowRunSort) -> list[str]:
         asked.append((sql, bindings))
         return store.database.fetch(sql, bindings)
 
-    reading.flow_runs(fetch, filters, sort, Page(2))
+    question(fetch, filters, sort, Page(2))
     sql, bindings = asked[-1]
     inner = sql[sql.index("FROM (") + 6 : sql.index(") AS chosen")]
     return [row[3] for row in store.database.fetch(f"EXPLAIN QUERY PLAN {inner}", bindings)]
@@ -46,6 +46,7 @@ def names(store: Store, filters: Any, sort: FlowRunSort = FlowRunSort.ID_DESC) -
     return [run.name for run in reading.flow_runs(store.database.fetch, msgspec.convert(filters, Filters), sort)]
 
 
+@pytest.mark.parametrize("question", [reading.flow_runs, reading.flow_run_versions])
 @pytest.mark.parametrize("sort", FlowRunSort)
 @pytest.mark.parametrize(
     "filters",
@@ -57,9 +58,9 @@ def names(store: Store, filters: Any, sort: FlowRunSort = FlowRunSort.ID_DESC) -
     ],
     ids=["all", "state", "tags-and-name", "flow"],
 )
-def test_a_page_is_found_in_the_index_of_its_order(store, monkeypatch, filters, sort):
+def test_a_page_is_found_in_the_index_of_its_order(store, monkeypatch, filters, sort, question):
     monkeypatch.setattr(reading, "_FEW", 1)
-    plan = plan_of(store, filters, sort)
+    plan = plan_of(store, filters, sort, question)
     assert "USING COVERING INDEX" in plan[0]
     assert not any("TEMP B-TREE" in step for step in plan)
 

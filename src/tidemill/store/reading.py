@@ -118,8 +118,11 @@ class FlowRunVersion(NamedTuple):
 def flow_run_versions(fetch: Fetch, filters: Filters, sort: FlowRunSort, page: Page) -> list[FlowRunVersion]:
     """Which flow runs `flow_runs` would give, without reading them."""
     condition = flow_run_condition(filters, in_order=_is_common(fetch, filters))
-    what = "flow_run.id, flow_run.state_id, flow_run.updated, flow_run.end_time FROM flow_run"
-    return [FlowRunVersion(*row) for row in select(fetch, what, condition, FLOW_RUN_ORDER[sort], page)]
+    sql = (
+        f"SELECT flow_run.id, flow_run.state_id, flow_run.updated, flow_run.end_time FROM {_chosen(condition, sort)} "
+        f"CROSS JOIN flow_run WHERE flow_run.id = chosen.run_id ORDER BY {FLOW_RUN_ORDER[sort]}"
+    )
+    return [FlowRunVersion(*row) for row in fetch(sql, (*condition.bindings, *limits(page)))]
 
 
 def overdue_flow_runs(fetch: Fetch, before: int, limit: int) -> list[tuple[str, int]]:
@@ -241,15 +244,18 @@ def subflow_runs(fetch: Fetch, flow_run_ids: Iterable[str]) -> set[str]:
 
 
 def _flow_runs(fetch: Fetch, condition: Condition, sort: FlowRunSort, page: Page) -> list[FlowRun]:
-    """A page of flow runs. Which they are is found in an index first; only these are then read."""
-    order = FLOW_RUN_ORDER[sort]
-    chosen = f"SELECT flow_run.id AS run_id FROM flow_run WHERE {condition.sql} ORDER BY {order} LIMIT ? OFFSET ?"
     sql = (
-        f"SELECT {columns.FLOW_RUN}, {columns.STATE} FROM ({chosen}) AS chosen CROSS JOIN flow_run CROSS JOIN flow "
+        f"SELECT {columns.FLOW_RUN}, {columns.STATE} FROM {_chosen(condition, sort)} CROSS JOIN flow_run CROSS JOIN flow "
         f"CROSS JOIN flow_run_state WHERE flow_run.id = chosen.run_id AND flow.id = flow_run.flow_id AND {_IS_CURRENT} "
-        f"ORDER BY {order}"
+        f"ORDER BY {FLOW_RUN_ORDER[sort]}"
     )
     return [columns.to_flow_run(row) for row in fetch(sql, (*condition.bindings, *limits(page)))]
+
+
+def _chosen(condition: Condition, sort: FlowRunSort) -> str:
+    """Which flow runs a page has, found in an index alone: only these are then looked at."""
+    order = FLOW_RUN_ORDER[sort]
+    return f"(SELECT flow_run.id AS run_id FROM flow_run WHERE {condition.sql} ORDER BY {order} LIMIT ? OFFSET ?) AS chosen"
 
 
 def _is_common(fetch: Fetch, filters: Filters) -> bool:

@@ -19,6 +19,7 @@ from tidemill.server.routes import (
     concurrency_limits,
     concurrency_limits_v2,
     csrf,
+    engine,
     events,
     flow_run_actions,
     flow_run_inputs,
@@ -52,6 +53,7 @@ _ROUTES = {
     "Concurrency limits": (concurrency_limits, concurrency_limits_v2),
     "Saved searches": (saved_searches,),
     "Server": (root, csrf, admin, watching),
+    "Tidemill's own clients": (engine,),
 }
 
 

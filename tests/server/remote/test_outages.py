@@ -12,13 +12,13 @@ from tidemill.store import reading
 
 
 @task
-def double(n):
+def twice(n):
     return 2 * n
 
 
 @flow
-def doubled(n):
-    return [double(i) for i in range(n)]
+def each_twice(n):
+    return [twice(i) for i in range(n)]
 
 
 @flow(idempotency_key="once-{n}")
@@ -40,7 +40,7 @@ def cached():
 def away(served, be_machine):
     """A server that is known, and then is away."""
     with be_machine(served.url):
-        doubled(1)
+        each_twice(1)
     served.stop()
     return served
 
@@ -53,8 +53,8 @@ def warnings(caplog):
 
 def test_runs_go_on_and_wait_in_the_journal(away, be_machine, warnings):
     with be_machine(away.url, remote_acknowledge_seconds=0.2) as machine:
-        assert doubled(2) == [0, 2]
-        assert doubled(3) == [0, 2, 4]
+        assert each_twice(2) == [0, 2]
+        assert each_twice(3) == [0, 2, 4]
         assert machine.count("task_run") == 6
         waiting = [line for line in warnings() if "changes wait in the journal" in line]
         assert len(waiting) == 1

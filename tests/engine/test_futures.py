@@ -331,6 +331,7 @@ def test_as_completed_gives_one_as_often_as_it_was_asked_for():
 def test_a_time_limit_of_as_completed(gate):
     def body():
         quick, slow = pass_on.submit(1), gate.task.submit(2)
+        quick.wait()
         given = as_completed([quick, slow], timeout=0.2)
         assert next(given) is quick
         with pytest.raises(TimeoutError, match=r"1 of 2 task runs have not ended within 0\.2 seconds"):

@@ -206,10 +206,15 @@ def test_what_cannot_be_pickled_is_an_error_that_names_the_flow(colour, recorded
     assert {run["state_type"] for run in recorded.flow_runs()} == {"FAILED"}
 
 
-def test_several_at_once_on_one_loop():
-    @flow(isolation="process")
+def test_several_at_once_on_one_loop(tmp_path):
+    met = tmp_path / "met"
+    met.mkdir()
+
+    @flow(isolation="process", timeout_seconds=60)
     async def elsewhere(x):
-        await asyncio.sleep(0.01)
+        (met / str(x)).touch()
+        while len(list(met.iterdir())) < 3:
+            await asyncio.sleep(0.005)
         return os.getpid(), x
 
     async def main():

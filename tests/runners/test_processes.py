@@ -3,6 +3,7 @@
 import os
 import pickle
 import threading
+import time
 
 import pytest
 
@@ -32,12 +33,14 @@ def test_flows_that_run_at_the_same_time_each_have_their_number(tmp_path):
     """The processes that one flow run is using are not those of another."""
     seen = []
     both = threading.Barrier(2)
+    met = tmp_path / "met"
+    met.mkdir()
 
-    @task
+    @task(timeout_seconds=60)
     def wait_for_the_other(name):
-        (tmp_path / name).touch()
-        while len(os.listdir(tmp_path)) < 3:  # the two, and the home
-            pass
+        (met / name).touch()
+        while len(list(met.iterdir())) < 2:
+            time.sleep(0.005)
         return os.getpid()
 
     @flow(task_runner=ProcessPoolTaskRunner(1))

@@ -100,6 +100,7 @@ HOMES: dict[str, set[str]] = {
         "store.postgres_errors",
         "store.postgres_leadership",
         "store.postgres_listening",
+        "store.postgres_transaction",
     },
     "pydantic": {"engine.parameters"},
     "pydantic_core": {"engine.parameters"},

@@ -48,7 +48,7 @@ class Served:
         self.api = httpx2.Client(base_url=f"{self.url}/api", timeout=30)
 
     def _open(self) -> Store:
-        return open_store(self.settings.database_path, durability=self.settings.durability)
+        return open_store(self.settings.database_address, durability=self.settings.durability)
 
     def post(self, path: str, body: Any = None, *, code: int | None = None) -> Any:
         """The answer to a POST; with `code`, that is what its status must be, else any success."""

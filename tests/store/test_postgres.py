@@ -150,7 +150,7 @@ class TestSideBySide:
             for future in [pool.submit(renew, desk.store, *pair) for pair in ((first.id, second.id), (second.id, first.id))]:
                 future.result(PATIENCE)
         assert desk.rows("lease", "deadline") == [(1,), (1,)]
-        assert len(met) == 3  # one of them twice
+        assert len(met) > 2  # one of them was given up, and done again
 
     def test_who_follows_changes_misses_none_and_sees_none_twice(self, desk: Any, open_same_store: Any) -> None:
         """Transactions end in another order than they began, and those that began last are seen last."""
@@ -338,7 +338,17 @@ class TestLostConnections:
 
 
 class TestErrors:
-    SECRET = "open sesame"
+    def test_after_a_statement_that_failed_the_others_are_prepared_anew(self, desk: Any) -> None:
+        """They are skipped by the server, while the driver takes those for prepared that it was just about to prepare."""
+        other = "INSERT INTO log (level, timestamp, name, message) VALUES (30, 0, 'x', ?)"
+        for _ in range(8):
+            with pytest.raises(StoreError, match="CHECK"), desk.store.transaction() as execute:
+                execute("SELECT pg_sleep(0.05)", ())  # the error is not to come before all have been sent
+                execute("INSERT INTO flow (id, name, created, updated) VALUES (?, '', 1, 1)", (bytes(16),))
+                execute(other, ("skipped",))
+            desk.execute(LINE, "kept")
+        desk.execute(other, "kept")
+        assert desk.rows("log", "message") == [("kept",)] * 9
 
     def test_a_server_that_is_not_there(self, open_with: Any) -> None:
         store = open_with("postgresql://me:open%20sesame@127.0.0.1:1/runs?password=open%20sesame")

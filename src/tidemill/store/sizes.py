@@ -42,5 +42,5 @@ def database_bytes(fetch: Fetch, database: Database) -> int:
 
 
 def _rows_of(fetch: Fetch, table: str, most: int) -> RowCount:
-    counted = fetch(f"SELECT count(*) FROM (SELECT 1 FROM {table} LIMIT ?) AS some", (most + 1,))[0][0]
+    counted = fetch(f"SELECT count(*) FROM (SELECT 1 FROM {table} LIMIT ?) AS part", (most + 1,))[0][0]
     return RowCount(min(counted, most), counted <= most)

@@ -172,7 +172,7 @@ def test_a_flow_that_was_stopped_by_its_limit_keeps_what_its_tasks_have_done(col
             await linger(colour)
         return value
 
-    once_more = resumable(colour, too_long, timeout_seconds=0.5)
+    once_more = resumable(colour, too_long, timeout_seconds=1)
     assert colour.run(once_more, return_state=True).name == "TimedOut"
     assert colour.run(once_more) == 2
     assert executed == [1]

@@ -37,21 +37,19 @@ async def coloured(x):
     return await async_add_one(await async_add_one(x))
 
 
-def all_completed(cli, flow_runs, task_runs):
-    runs = cli("flow-run", "ls", "--json", "--limit", "200")
-    assert [run["state_type"] for run in runs] == ["COMPLETED"] * flow_runs
-    runs = cli("task-run", "ls", "--json", "--limit", "200")
-    assert [run["state_type"] for run in runs] == ["COMPLETED"] * task_runs
+def all_completed(recorded, flow_runs, task_runs):
+    assert [run["state_type"] for run in recorded.flow_runs()] == ["COMPLETED"] * flow_runs
+    assert [run["state_type"] for run in recorded.task_runs()] == ["COMPLETED"] * task_runs
 
 
-def test_under_pytest(cli):
+def test_under_pytest(recorded):
     assert plain(1) == 3
     assert asyncio.run(coloured(1)) == 3
     assert isinstance(plain(1, return_state=True), State)
-    all_completed(cli, 3, 6)
+    all_completed(recorded, 3, 6)
 
 
-def test_in_a_thread(cli):
+def test_in_a_thread(recorded):
     answers = []
     threads = [
         threading.Thread(target=lambda: answers.append(plain(1))),
@@ -62,42 +60,42 @@ def test_in_a_thread(cli):
     for thread in threads:
         thread.join()
     assert answers == [3, 3]
-    all_completed(cli, 2, 4)
+    all_completed(recorded, 2, 4)
 
 
-def test_a_plain_flow_inside_a_running_loop(cli):
+def test_a_plain_flow_inside_a_running_loop(recorded):
     async def main():
         return plain(1), plain(1, return_state=True).result(), add_one(1)
 
     assert asyncio.run(main()) == (3, 3, 2)
-    all_completed(cli, 2, 5)
+    all_completed(recorded, 2, 5)
 
 
-def test_a_plain_flow_in_to_thread_belongs_to_the_run_that_started_it(cli):
+def test_a_plain_flow_in_to_thread_belongs_to_the_run_that_started_it(recorded):
     @flow
     async def outer():
         return await asyncio.gather(asyncio.to_thread(plain, 1), asyncio.to_thread(add_one, 1))
 
     assert asyncio.run(outer()) == [3, 2]
-    runs = cli("flow-run", "ls", "--json")
+    runs = recorded.flow_runs()
     assert sorted(run["parent_task_run_id"] is None for run in runs) == [False, True]
 
 
-def test_in_a_pool_of_threads(cli):
+def test_in_a_pool_of_threads(recorded):
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         assert list(pool.map(plain, range(10))) == [n + 2 for n in range(10)]
-    all_completed(cli, 10, 20)
+    all_completed(recorded, 10, 20)
 
 
-def test_async_flows_side_by_side(cli):
+def test_async_flows_side_by_side(recorded):
     async def main():
         return await asyncio.gather(*(coloured(n) for n in range(10)))
 
     assert asyncio.run(main()) == [n + 2 for n in range(10)]
-    all_completed(cli, 10, 20)
+    all_completed(recorded, 10, 20)
 
 
-def test_async_flows_in_a_task_group_as_tasks_and_with_shield(cli):
+def test_async_flows_in_a_task_group_as_tasks_and_with_shield(recorded):
     async def main():
         async with asyncio.TaskGroup() as group:
             first = group.create_task(coloured(1))
@@ -110,10 +108,10 @@ def test_async_flows_in_a_task_group_as_tasks_and_with_shield(cli):
         )
 
     assert asyncio.run(main()) == (3, 2, 4, 5)
-    all_completed(cli, 3, 7)
+    all_completed(recorded, 3, 7)
 
 
-def test_in_a_handler_of_a_web_server(cli):
+def test_in_a_handler_of_a_web_server(recorded):
     import http.server
     import urllib.request
 
@@ -136,11 +134,11 @@ def test_in_a_handler_of_a_web_server(cli):
         finally:
             server.shutdown()
             thread.join()
-    all_completed(cli, 2, 4)
+    all_completed(recorded, 2, 4)
 
 
 @pytest.mark.parametrize("way", ["script", "module of its own", "exec"])
-def test_in_a_script(run_script, cli, way, tmp_path):
+def test_in_a_script(run_script, recorded, way, tmp_path):
     definitions = (
         "from tidemill import flow, task\n@task\ndef add_one(x): return x + 1\n@flow\ndef plain(x): return add_one(x)\n"
     )
@@ -152,10 +150,10 @@ def test_in_a_script(run_script, cli, way, tmp_path):
     }[way]
     done = run_script(source)
     assert (done.returncode, done.stdout) == (0, "2\n"), done.stderr
-    all_completed(cli, 1, 1)
+    all_completed(recorded, 1, 1)
 
 
-def test_tags_and_context_survive_every_step_of_the_way(cli):
+def test_tags_and_context_survive_every_step_of_the_way(recorded):
     @flow
     async def outer():
         with tags("a"):

@@ -245,14 +245,12 @@ def test_results_and_parameters_of_classes_that_the_script_defines(say, two_of):
     assert say(after) == second[-1:]
 
 
-def test_killed_while_a_failed_task_waits_for_its_retry(say, recorded):
+def test_killed_while_a_failed_task_waits_for_its_retry(say, start_saying, recorded, wait_until):
     source = """
         @task(retries=1, retry_delay_seconds=DELAY)
         def unsteady():
             say("try", runtime.task_run.run_count)
             if len(sys.argv) > 1:
-                import threading
-                threading.Timer(0.2, die).start()
                 raise OSError("once")
             return "steady"
 
@@ -262,7 +260,10 @@ def test_killed_while_a_failed_task_waits_for_its_retry(say, recorded):
 
         say(nightly())
     """
-    assert say(source.replace("DELAY", "600"), "die", killed=True) == ["try 1"]
+    process = start_saying(source.replace("DELAY", "600"), "fail")
+    wait_until(lambda: [run["state_name"] for run in recorded.task_runs()] == ["AwaitingRetry"])
+    process.kill()
+    assert process.end() == "try 1\n"
     assert say(source.replace("DELAY", "0")) == ["try 2", "steady"]
     names = [state["name"] for state in recorded.states(recorded.task_run())]
     assert names == ["Pending", "Running", "AwaitingRetry", "Crashed", "Pending", "Retrying", "Completed"]

@@ -135,7 +135,7 @@ def test_the_outer_limit_stops_the_flow_inside_the_task(run_script, recorded):
         def patient():
             time.sleep(600)
 
-        @flow(timeout_seconds=0.3)
+        @flow(timeout_seconds=1)
         def hurried():
             patient()
 

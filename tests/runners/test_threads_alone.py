@@ -268,7 +268,7 @@ def test_a_flows_time_limit_drops_what_has_not_started(recorded):
 
     flow_is_going_on = threading.Event()
 
-    @flow(task_runner=ThreadPoolTaskRunner(max_workers=1), timeout_seconds=0.2)
+    @flow(task_runner=ThreadPoolTaskRunner(max_workers=1), timeout_seconds=0.5)
     def parent():
         flow_is_going_on.set()
         step.map(range(3))
@@ -276,7 +276,7 @@ def test_a_flows_time_limit_drops_what_has_not_started(recorded):
             while True:
                 time.sleep(0.001)
         finally:
-            threading.Timer(0.3, flow_is_going_on.clear).start()  # by then the rest has been dropped
+            threading.Timer(0.5, flow_is_going_on.clear).start()  # by then the rest has been dropped
 
     state = parent(return_state=True)
     assert (state.type.value, state.name) == ("FAILED", "TimedOut")

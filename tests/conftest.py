@@ -26,6 +26,10 @@ import msgspec
 import psycopg
 import pytest
 
+# What one interpreter has compiled the others find, whatever the environment says: tests start more than a thousand of them.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 SOURCE = Path(__file__).resolve().parent.parent / "src"
 INSTALLED = importlib.util.find_spec("tidemill") is not None
 if not INSTALLED:

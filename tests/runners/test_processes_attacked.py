@@ -63,7 +63,7 @@ def test_one_of_twenty_dies_and_is_retried(recorded, tmp_path):
     assert states(recorded) == ["COMPLETED"] * 20
 
 
-@pytest.mark.parametrize(("is_async", "count"), [(False, 200), (True, 50)], ids=["plain", "async"])
+@pytest.mark.parametrize(("is_async", "count"), [(False, 100), (True, 30)], ids=["plain", "async"])
 def test_every_second_one_dies_once(recorded, tmp_path, is_async, count):
     """Many on four processes, of which half are killed."""
     place = str(tmp_path)

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -463,14 +464,18 @@ def test_a_killed_parent_leaves_no_locks_though_its_child_lives(run_script: Any,
         store = open_store({postgres_url!r}, durability="process")
         with store.transaction() as execute:
             leases.lease(execute, {desk.lease.id!r})
-            if os.fork() == 0:
+            child = os.fork()
+            if child == 0:
                 os.close(1), os.close(2)
                 signal.pause()
-            print(os.getpid(), flush=True)
+            print(child, flush=True)
             os.kill(os.getpid(), signal.SIGKILL)
     """)  # fmt: skip
     assert done.returncode == -9, done.stderr
-    assert orchestration.renew_lease(desk.store, desk.lease, 30)
+    try:
+        assert orchestration.renew_lease(desk.store, desk.lease, 30)
+    finally:
+        os.kill(int(done.stdout), signal.SIGKILL)
 
 
 def test_a_database_that_was_moved_to_another_cluster_goes_on_where_it_was(desk: Any, open_same_store: Any) -> None:

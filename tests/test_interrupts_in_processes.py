@@ -26,8 +26,7 @@ def test_a_program_that_is_traced_goes_on_after_a_limit(run_script: Callable[...
         sys.settrace(lambda *_: None)
         (lambda: None)()
         print("done")
-        """,
-        timeout=20,
+        """
     )
     assert done.stdout == "interrupted\ndone\n", done.stderr
 

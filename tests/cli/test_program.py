@@ -198,17 +198,19 @@ def test_delete_asks_on_a_terminal(runs: None, on_terminal: Any, execute: Any) -
 
 
 LOGS = """
-import sys, time
+import sys
 from tidemill import flow, get_run_logger
 
 @flow(flow_run_name="talker")
-def talk(lines, pause):
+def talk(lines):
     for n in range(lines):
         get_run_logger().info("line %s", n)
-        time.sleep(pause)
+        if n % 4 == 0 and len(sys.argv) > 2:
+            sys.stdin.readline()
 
-talk(int(sys.argv[1]), float(sys.argv[2]) if len(sys.argv) > 2 else 0)
+talk(int(sys.argv[1]))
 """
+"""Says so many lines; with a second argument some at a time, whenever it is told to go on."""
 
 
 def follow(run: str, child_environment: Environment) -> subprocess.Popen[str]:
@@ -224,23 +226,29 @@ def follow(run: str, child_environment: Environment) -> subprocess.Popen[str]:
 def test_follow_shows_lines_as_they_come_and_ends_with_the_run(
     child_environment: Environment, start_script: Any, execute: Any, wait_until: Any
 ) -> None:
-    script = start_script(LOGS, "12", "0.1")
+    script = start_script(LOGS, "12", "slowly")
     wait_until(lambda: "talker" in execute("flow-run", "ls").stdout)
     with follow("talker", child_environment) as following:
         assert following.stdout is not None
         assert "Created flow run 'talker'" in following.stdout.readline()
-        assert script.poll() is None, "the first line has to come while the flow still runs"
-        rest = following.stdout.read()
+        shown = ""
+        for last in ("line 0\n", "line 4\n", "line 8\n"):
+            while not shown.endswith(last):  # what was said comes while the flow still runs
+                line = following.stdout.readline()
+                assert line, shown
+                shown += line
+            script.tell()
+        shown += following.stdout.read()
         assert following.stderr is not None
         assert (following.wait(120), following.stderr.read()) == (0, "")
-    assert re.findall(r"line (\d+)", rest) == [str(n) for n in range(12)]
-    assert rest.endswith("Finished in state Completed()\n")
+    assert re.findall(r"line (\d+)", shown) == [str(n) for n in range(12)]
+    assert shown.endswith("Finished in state Completed()\n")
 
 
 def test_ctrl_c_ends_following_quietly(
     child_environment: Environment, start_script: Any, execute: Any, wait_until: Any
 ) -> None:
-    start_script(LOGS, "1", "600")
+    start_script(LOGS, "1", "slowly")
     wait_until(lambda: "line 0" in execute("flow-run", "logs", "talker").stdout)
     with follow("talker", child_environment) as following:
         assert following.stdout is not None

@@ -194,7 +194,7 @@ class TestStopping:
         self, book: Any, make_pulse: Any, renewals: Renewals, wait_until: Any, pulse_threads: Threads
     ) -> None:
         """Whoever stopped it has given the lease back and closed the store."""
-        beating = make_pulse(interval=0.2, renew_seconds=0.0)
+        beating = make_pulse(interval=1.0, renew_seconds=0.0)  # long enough to stop it before the next beat
         beating.start_renewing()
         wait_until(lambda: renewals.times)
         before = len(renewals.times)

@@ -26,6 +26,7 @@ from tidemill.records import Batch, Lease, LogEntry, Refusals, TaskRunEntry, add
 from tidemill.settings import Settings
 from tidemill.states import CANCELLING, CRASHED, TERMINAL_TYPES, State, StateDetails
 from tidemill.store import Store, changes, entries, leases, open_store, shipments
+from tidemill.store.shipments import Progress
 
 _RENEWALS_PER_LEASE = 3
 _BEAT_SECONDS = 1.0
@@ -76,7 +77,7 @@ class JournalSession(Session):
         """
         if self._introduced:
             return
-        known = self.shipping.progress() if os.path.exists(self.path) else None
+        known = self._progress()
         if known is None or known.last_error is not None or clock.now() - known.updated > _BELIEVED_MICROSECONDS:
             self._greet(known is not None)
         self._introduced = True
@@ -85,7 +86,7 @@ class JournalSession(Session):
         try:
             self.server.greet()
         except StoreUnreachable as error:
-            if not known:
+            if not known and self._progress() is None:  # else another process has reached it meanwhile
                 raise StoreUnreachable(
                     f"{error} It has never been reached from here, so nothing is recorded: check TIDEMILL_API_URL and whether "
                     "the server runs. Without a server: tidemill config unset TIDEMILL_API_URL"
@@ -94,6 +95,10 @@ class JournalSession(Session):
         else:
             if not known:
                 self.shipping.begin()
+
+    def _progress(self) -> Progress | None:
+        """How far the journal has been shipped; None: no process of this machine has ever reached the server."""
+        return self.shipping.progress() if os.path.exists(self.path) else None
 
     def acknowledged(self, seconds: float | None = None) -> bool:
         """Waits until the server has all that is recorded here by now; False if it has not within so many seconds, by

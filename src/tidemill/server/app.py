@@ -33,6 +33,7 @@ from tidemill.server.routes import (
     stream,
     summaries,
     task_runs,
+    timeline,
     variables,
     watching,
 )
@@ -45,6 +46,7 @@ _ROUTES = {
     "Flow runs": (flow_runs, flow_run_actions, flow_run_inputs, graph),
     "Task runs": (task_runs,),
     "States": (run_states,),
+    "What pages show": (timeline,),
     "Logs": (logs,),
     "Summaries": (summaries,),
     "Events": (events, events_in, events_out, logs_out, stream),

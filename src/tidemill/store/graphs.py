@@ -48,7 +48,7 @@ def nodes(fetch: Fetch, flow_run_id: str, since: int, most: int) -> list[Node]:
 
 def _to_node(row: tuple[Any, ...]) -> Node:
     task_run, name, type, start, end, inputs, subflow, subflow_name, subflow_type, subflow_start, subflow_end, flow = row
-    parents, callers = _sources(inputs)
+    parents, callers = sources(inputs)
     task_run_id = ids.from_bytes(task_run)
     if subflow is None:
         return Node(task_run_id, task_run_id, False, name, StateType(type), start, end, parents, callers)
@@ -57,11 +57,13 @@ def _to_node(row: tuple[Any, ...]) -> Node:
     return Node(ids.from_bytes(subflow), task_run_id, True, label, type, subflow_start, subflow_end, parents, callers)
 
 
-def _sources(inputs: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def sources(inputs: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """From the inputs of a task run, as they are recorded: the ids of those whose results it was given, and of those in which
+    it was called."""
     given: dict[str, None] = {}
     called: dict[str, None] = {}
-    for parameter, sources in _decode_inputs(inputs).items():
-        for source in sources:
+    for parameter, given_by in _decode_inputs(inputs).items():
+        for source in given_by:
             if "id" in source:
                 (called if parameter == CALLERS else given)[str(source["id"])] = None
     return tuple(given), tuple(called)

@@ -5,7 +5,7 @@ Each function takes `fetch`, which runs a query and gives its rows. Times are mi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tidemill import ids
@@ -93,15 +93,34 @@ def brief_flow_runs(fetch: Fetch, filters: Filters, sort: FlowRunSort, page: Pag
 
 def task_runs_by_flow_run(fetch: Fetch, flow_run_ids: Sequence[str]) -> dict[str, int]:
     """How many task runs each of these flow runs has, without those that stand for subflow runs."""
-    if not flow_run_ids:
-        return {}
-    marks = ",".join("?" * len(flow_run_ids))
-    sql = (
-        f"SELECT flow_run_id, count(*) FROM task_run WHERE flow_run_id IN ({marks}) AND NOT EXISTS "
-        "(SELECT 1 FROM flow_run AS subflow_run WHERE subflow_run.parent_task_run_id = task_run.id) GROUP BY flow_run_id"
-    )
-    found = {ids.from_bytes(row[0]): row[1] for row in fetch(sql, [ids.to_bytes(run) for run in flow_run_ids])}
-    return {run: found.get(ids.from_bytes(ids.to_bytes(run)), 0) for run in flow_run_ids}
+    return {run: sum(counts.values()) for run, counts in task_run_states_by_flow_run(fetch, flow_run_ids).items()}
+
+
+def task_run_states_by_flow_run(fetch: Fetch, flow_run_ids: Sequence[str]) -> dict[str, dict[StateType, int]]:
+    """How many task runs each of these flow runs has in each type of state, without those that stand for subflow runs; types
+    in which there is none are left out.
+
+    Counted in an index alone, so that a run of 100,000 task runs takes a few milliseconds; those to be left out are counted
+    apart, since they are few.
+    """
+    by_blob: dict[bytes, dict[str, int]] = {ids.to_bytes(run): {} for run in flow_run_ids}
+    if by_blob:
+        marks = ",".join("?" * len(by_blob))
+        every = (
+            f"SELECT flow_run_id, state_type, count(*) FROM task_run WHERE flow_run_id IN ({marks}) "
+            "GROUP BY flow_run_id, state_type"
+        )
+        for run, type, number in fetch(every, tuple(by_blob)):
+            by_blob[run][type] = number
+        standing = (
+            "SELECT task_run.flow_run_id, task_run.state_type, count(DISTINCT task_run.id) FROM flow_run AS subflow_run "
+            f"CROSS JOIN task_run WHERE subflow_run.parent_flow_run_id IN ({marks}) "
+            "AND task_run.id = subflow_run.parent_task_run_id AND task_run.flow_run_id = subflow_run.parent_flow_run_id "
+            "GROUP BY task_run.flow_run_id, task_run.state_type"
+        )
+        for run, type, number in fetch(standing, tuple(by_blob)):
+            by_blob[run][type] = by_blob[run].get(type, 0) - number
+    return {run: _by_type(by_blob[ids.to_bytes(run)]) for run in flow_run_ids}
 
 
 def task_runs_by_state(fetch: Fetch, filters: Filters) -> dict[str, int]:
@@ -124,6 +143,10 @@ def ended_task_runs(fetch: Fetch, filters: Filters, start: int, width: int, span
     for number, completed, count in fetch(sql, (start, width, *condition.bindings, start, start + width * spans)):
         counts[number]["completed" if completed else "failed"] = count
     return counts
+
+
+def _by_type(counts: Mapping[str, int]) -> dict[StateType, int]:
+    return {StateType(type): number for type, number in counts.items() if number > 0}
 
 
 def _history(

@@ -103,6 +103,13 @@ def _name_and_password(value: Any) -> str:
     return value
 
 
+def _base_path(value: Any) -> str:
+    path = _text(value).rstrip("/")
+    if not re.fullmatch(r"(?!/(?:api|docs|metrics|assets)(?:/|$))(?:/[\w.~-]+)*", path, re.ASCII):
+        raise ValueError
+    return path or "/"
+
+
 def _hidden(value: Any) -> str:
     return "********"
 
@@ -155,6 +162,9 @@ LEVEL = Kind(_level, "a level's name (DEBUG, INFO, WARNING, ERROR, CRITICAL) or 
 API_URL = Kind(_api_url, "a URL that begins with http:// or https://", shown_url)
 SECRET = Kind(_text, "a text that is not empty", _hidden)
 PORT = Kind(_port, "a port, 0 to 65535 (0: any that is free)")
+BASE_PATH = Kind(
+    _base_path, "a path that begins with /, as in /tidemill; not /api, /docs, /metrics or /assets, which are taken"
+)
 LIST = Kind(_list, "one or several, with commas between them")
 NAME_AND_PASSWORD = Kind(_name_and_password, "a name and a password, as in name:password", _hidden)
 DATABASE_URL = Kind(

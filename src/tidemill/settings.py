@@ -15,6 +15,7 @@ from tidemill import profiles
 from tidemill.exceptions import SettingsError
 from tidemill.setting_kinds import (
     API_URL,
+    BASE_PATH,
     COUNT,
     DATABASE_URL,
     FLAG,
@@ -159,6 +160,9 @@ class Settings:
     server_logging_level: str = _setting("INFO", LEVEL, "Least severe level that a server logs, by name or number.")
     server_access_log: Literal["off", "text", "json"] = _setting(
         "off", choice("off", "text", "json"), "How a server logs each request: not, as text, or as one JSON object."
+    )
+    ui_serve_base: str = _setting(
+        "/", BASE_PATH, "Path below which browsers find a server's page, where a proxy has it below one (/tidemill)."
     )
 
     @property

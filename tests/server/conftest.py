@@ -21,6 +21,7 @@ from tidemill.ids import new_id
 from tidemill.records import NewFlowRun
 from tidemill.server.access import StoreAccess
 from tidemill.server.app import create_app
+from tidemill.server.page import Page
 from tidemill.server.services import Services
 from tidemill.settings import Settings, load
 from tidemill.states import Pending
@@ -32,7 +33,7 @@ Serve = Callable[..., "Served"]
 class Served:
     """A server that listens, and a client that speaks to it."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, page: Path | None) -> None:
         self.settings = settings
         self.services = Services(settings, StoreAccess(self._open))
         self.store = self._open()
@@ -40,7 +41,8 @@ class Served:
         # As the event loop sets it on sockets that it makes itself: else each answer waits 40 ms for an acknowledgement.
         self._listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
-        config = uvicorn.Config(create_app(self.services), log_level="warning", access_log=False, lifespan="on")
+        app = create_app(self.services, Page(page, settings.ui_serve_base))
+        config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="on")
         self._server = uvicorn.Server(config)
         # Not `server.run`, which takes the signals of the process for itself.
         self._thread = threading.Thread(target=lambda: asyncio.run(self._server.serve([self._listening])))
@@ -77,11 +79,11 @@ class Served:
 
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Serve]:
-    """Starts a server with these settings, in the test's home."""
+    """Starts a server with these settings, in the test's home; `page` is the folder of its web page, if it is to have one."""
     with contextlib.ExitStack() as running:
 
-        def start(**settings: Any) -> Served:
-            served = Served(load({"home": str(tmp_path / "home"), **settings}))
+        def start(page: Path | None = None, **settings: Any) -> Served:
+            served = Served(load({"home": str(tmp_path / "home"), **settings}), page)
             running.callback(served.close)
             return served
 

@@ -60,7 +60,7 @@ def test_from_the_first_token_on_everybody_is_asked(served, secret_of, wait_unti
     assert served.api.get("version", headers=bearer(secret)).status_code == 200
     for path in ("health", "ready", "hello"):
         served.get(path)
-    for path in ("/docs", "/openapi.json", "/metrics", "/nowhere"):
+    for path in ("/docs", "/openapi.json", "/metrics", "/api/nowhere", "/api"):
         assert httpx2.get(served.url + path).status_code == 401, path
 
 
@@ -205,6 +205,12 @@ def logged(caplog: Any) -> str:
         ("GET", "/api/version", Role.VIEWER),
         ("GET", "/metrics", Role.VIEWER),
         ("GET", "/docs", Role.VIEWER),
+        ("GET", "/docs/", Role.VIEWER),
+        ("GET", "/api", Role.VIEWER),
+        ("GET", "/", None),
+        ("HEAD", "/runs/7", None),
+        ("GET", "/apiary", None),
+        ("POST", "/", Role.OPERATOR),
         ("GET", "/api/events/stream", Role.VIEWER),
         ("GET", "/api/admin/version", Role.VIEWER),
         ("GET", "/api/admin/loops", Role.VIEWER),

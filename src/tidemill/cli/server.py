@@ -93,8 +93,9 @@ def status(*, port: OnPort = None, format: Format = AS_TEXT) -> int:
     return 0 if servers else 1
 
 
-def _announce(url: str) -> None:
-    print(f"The server answers at {url} (API: {url}/api, documentation: {url}/docs). Ctrl-C stops it.", flush=True)
+def _announce(url: str, page: str | None) -> None:
+    shown = f"page: {page}" if page else "no page, as it was not built"
+    print(f"The server answers at {url} ({shown}, API: {url}/api, documentation: {url}/docs). Ctrl-C stops it.", flush=True)
 
 
 def _start_in_background(current: settings.Settings, workers: int) -> None:

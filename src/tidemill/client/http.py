@@ -56,7 +56,8 @@ class ServerConnection:
         except msgspec.DecodeError:
             greeting = None
         if greeting is None:
-            self._raise_for(response)
+            if not response.is_success:
+                self._raise_for(response)
             raise ServerRefused(self._not_ours())
         if greeting.protocol != PROTOCOL:
             older, newer = ("server", "client") if greeting.protocol < PROTOCOL else ("client", "server")

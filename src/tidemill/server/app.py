@@ -13,6 +13,7 @@ from tidemill.server import openapi
 from tidemill.server.access import StoreAccess
 from tidemill.server.errors import EXCEPTION_HANDLERS
 from tidemill.server.front import Front, cors_of
+from tidemill.server.page import Page, find
 from tidemill.server.routes import (
     admin,
     artifacts,
@@ -27,6 +28,7 @@ from tidemill.server.routes import (
     flows,
     graph,
     logs,
+    me,
     root,
     run_states,
     saved_searches,
@@ -34,6 +36,7 @@ from tidemill.server.routes import (
     summaries,
     task_runs,
     timeline,
+    tokens,
     variables,
     watching,
 )
@@ -54,7 +57,7 @@ _ROUTES = {
     "Artifacts": (artifacts,),
     "Concurrency limits": (concurrency_limits, concurrency_limits_v2),
     "Saved searches": (saved_searches,),
-    "Server": (root, csrf, admin, watching),
+    "Server": (root, me, csrf, admin, tokens, watching),
     "Tidemill's own clients": (engine,),
 }
 
@@ -68,8 +71,9 @@ class Application(Litestar):
         return [*plugins, MsgspecDIPlugin()]
 
 
-def create_app(services: Services) -> Litestar:
-    """The application over these services, which it closes when it stops."""
+def create_app(services: Services, page: Page | None = None) -> Litestar:
+    """The application over these services, which it closes when it stops, and the web page: by default the one of this
+    installation."""
 
     def provide_services() -> Services:
         return services
@@ -89,12 +93,13 @@ def create_app(services: Services) -> Litestar:
         },
         exception_handlers=EXCEPTION_HANDLERS,
         on_shutdown=[services.close],
-        openapi_config=openapi.config(),
+        openapi_config=openapi.config(services.settings.ui_serve_base),
         # The front looks at bodies before anything else does.
         request_max_body_size=None,
         cors_config=cors_of(services.settings),
         # How the process logs is the program's business.
         logging_config=None,
     )
-    app.asgi_handler = Front(app.asgi_handler, services)
+    page = page or Page(find(), services.settings.ui_serve_base)
+    app.asgi_handler = Front(app.asgi_handler, page, services)
     return app

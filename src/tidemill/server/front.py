@@ -15,9 +15,10 @@ from litestar.config.cors import CORSConfig
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send, WebSocketScope
 
 from tidemill.server.access_log import WRITERS, Answered
-from tidemill.server.addresses import Addresses
+from tidemill.server.addresses import Addresses, is_of_page
 from tidemill.server.bodies import BodyCutOff, checked
 from tidemill.server.metrics import Metrics
+from tidemill.server.page import Page
 from tidemill.server.security import NotAuthenticated, Refused, User, address_of, role_needed
 from tidemill.server.services import Services
 from tidemill.settings import Settings
@@ -36,6 +37,8 @@ _ON_EVERY_ANSWER: list[Header] = [
 # What the API answers is no page: a browser that shows it loads nothing because of it.
 _NOTHING_IS_LOADED: Header = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 _NOT_STORED: Header = (b"cache-control", b"no-store")
+_ASK_FOR_PASSWORD: Header = (b"www-authenticate", b'Basic realm="Tidemill", charset="UTF-8"')
+_ASK_FOR_TOKEN: Header = (b"www-authenticate", b"Bearer")
 _STREAM = b"text/event-stream"
 _WEBSOCKET_POLICY_VIOLATION = 1008
 
@@ -60,10 +63,11 @@ def cors_of(settings: Settings) -> CORSConfig | None:
 
 
 class Front:
-    """The application with all of that before it."""
+    """The application and the web page, with all of that before them."""
 
-    def __init__(self, app: ASGIApp, services: Services) -> None:
+    def __init__(self, app: ASGIApp, page: Page, services: Services) -> None:
         self._app = app
+        self._page = page
         self._services = services
         self._security = services.security
         self._addresses = Addresses(services.settings)
@@ -78,8 +82,9 @@ class Front:
 
     async def _answer(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
-        path = scope["path"]
-        outgoing = _Outgoing(send, path.startswith("/api"), self._services.metrics)
+        path = scope["path"] = self._addresses.below_base(scope["path"])
+        of_page = is_of_page(scope["method"], path)
+        outgoing = _Outgoing(send, path.startswith("/api") and not of_page, self._services.metrics)
         state = cast("dict[str, Any]", scope)
         try:
             headers = _read(scope["headers"])
@@ -89,11 +94,14 @@ class Front:
                     length, kind = headers.get("content-length"), headers.get("content-type", "")
                     receive = await checked(receive, length, kind, self._largest_body)
             except Refused as refusal:
-                await self._refuse(refusal, headers, outgoing)
+                await self._refuse(refusal, headers, outgoing, asks=not _is_of_script(scope["headers"]))
                 return
             except BodyCutOff:
                 return
-            await self._app(scope, receive, outgoing.send)
+            if of_page:
+                await self._page(scope, receive, outgoing.send)
+            else:
+                await self._app(scope, receive, outgoing.send)
         finally:
             outgoing.end()
             user: User | None = state.get("user")
@@ -111,6 +119,7 @@ class Front:
             )
 
     async def _connect(self, scope: WebSocketScope, receive: Receive, send: Send) -> None:
+        scope["path"] = self._addresses.below_base(scope["path"])
         headers = _read(scope["headers"])
         try:
             self._check_addresses("CONNECT", headers)
@@ -142,10 +151,11 @@ class Front:
         if not self._addresses.may_change(method, host, headers.get("origin"), headers.get("sec-fetch-site")):
             raise WrongOrigin
 
-    async def _refuse(self, refusal: Refused, headers: Headers, outgoing: _Outgoing) -> None:
+    async def _refuse(self, refusal: Refused, headers: Headers, outgoing: _Outgoing, *, asks: bool) -> None:
+        """Says that a request is refused; `asks` says whether a browser may ask its user for name and password."""
         more: list[Header] = []
         if isinstance(refusal, NotAuthenticated):
-            more += [(b"www-authenticate", b'Basic realm="Tidemill", charset="UTF-8"'), (b"www-authenticate", b"Bearer")]
+            more += [_ASK_FOR_PASSWORD, _ASK_FOR_TOKEN] if asks else [_ASK_FOR_TOKEN]
         origin = headers.get("origin")
         if origin is not None and self._addresses.is_allowed_origin(origin):
             more += [(b"access-control-allow-origin", origin.encode("latin-1")), (b"vary", b"Origin")]
@@ -199,3 +209,13 @@ class _Outgoing:
 
 def _read(headers: Iterable[Header]) -> Headers:
     return {name.decode(): value.decode("latin-1") for name, value in headers if name in _READ}
+
+
+def _is_of_script(headers: Iterable[Header]) -> bool:
+    """Whether a script in a browser makes a request, such as our page's, which asks for credentials itself. Over plain HTTP
+    browsers tell so only to their own machine; elsewhere it is theirs if it wants no page."""
+    told = dict(headers)
+    mode = told.get(b"sec-fetch-mode")
+    if mode is not None:
+        return mode != b"navigate"
+    return told.get(b"user-agent", b"").startswith(b"Mozilla/") and b"text/html" not in told.get(b"accept", b"")

@@ -49,20 +49,21 @@ _STYLE = (
 class _Page(OpenAPIRenderPlugin):
     """The page at `/docs`."""
 
-    def __init__(self) -> None:
+    def __init__(self, base: str) -> None:
         super().__init__(path="/")
+        self._base = base
 
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
-        return page(document(request.app)).encode()
+        return page(document(request.app), self._base).encode()
 
 
-def config() -> OpenAPIConfig:
-    """How the framework describes the handlers."""
+def config(base: str) -> OpenAPIConfig:
+    """How the framework describes the handlers, for browsers that find the server below this path."""
     return OpenAPIConfig(
         "Tidemill",
         __version__,
         path="/docs",
-        render_plugins=[_Page()],
+        render_plugins=[_Page(base)],
         use_handler_docstrings=True,
         operation_id_creator=_operation_id,
     )
@@ -113,7 +114,7 @@ def _operation_id(handler: HTTPRouteHandler, method: object, path: list[Any]) ->
     return name if len(handler.paths) < 2 else "_".join([name, *(str(part) for part in path if isinstance(part, str))])
 
 
-def page(described: dict[str, Any]) -> str:
+def page(described: dict[str, Any], base: str) -> str:
     """The same as HTML."""
     by_tag: dict[str, list[str]] = {}
     for path, operations in described["paths"].items():
@@ -125,11 +126,12 @@ def page(described: dict[str, Any]) -> str:
     parts = [f"<h2>{escape(tag)}</h2>{''.join(operations)}" for tag, operations in by_tag.items()]
     schemas = described["components"]["schemas"]
     kinds = "".join(_details(f"<code>{escape(name)}</code>", _json(schema), name) for name, schema in sorted(schemas.items()))
+    address = f"{base.rstrip('/')}/openapi.json"
     title = f"Tidemill {escape(described['info']['version'])}: the API"
     return (
         f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
         f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head><body><h1>{title}</h1>'
-        '<p>The same for programs: <a href="/openapi.json">/openapi.json</a></p>'
+        f'<p>The same for programs: <a href="{address}">/openapi.json</a></p>'
         f"{''.join(parts)}<h2>What bodies and answers hold</h2>{kinds}</body></html>"
     )
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from tidemill import clock
 from tidemill.exceptions import TidemillError
 from tidemill.orchestration.grace import grant_grace
-from tidemill.server import pid_file
+from tidemill.server import page, pid_file
 from tidemill.server.security import is_loopback
 from tidemill.server.serving import bind, open_services, serve, set_up_logging
 from tidemill.server.workers import Workers
@@ -25,12 +25,12 @@ class ServerNotStarted(TidemillError):
     """The server cannot be started like this."""
 
 
-def run(settings: Settings, *, workers: int, announce: Callable[[str], None]) -> None:
-    """Serves the API until it is asked to stop.
+def run(settings: Settings, *, workers: int, announce: Callable[[str, str | None], None]) -> None:
+    """Serves the API and the page until it is asked to stop.
 
     Args:
         workers: how many processes answer, on one address.
-        announce: told the address once the server answers.
+        announce: told the address, and that of the web page (None if that was not built), once the server answers.
 
     Raises:
         ServerNotStarted: it may not listen there, or cannot.
@@ -48,7 +48,8 @@ def run(settings: Settings, *, workers: int, announce: Callable[[str], None]) ->
 
     def ready() -> None:
         files.append(pid_file.write(settings.home, host, port, __version__))
-        announce(pid_file.url_of(host, port))
+        url = pid_file.url_of(host, port)
+        announce(url, f"{url}{settings.ui_serve_base.rstrip('/')}/" if page.find() else None)
 
     try:
         if workers > 1:

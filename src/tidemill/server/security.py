@@ -22,6 +22,7 @@ import msgspec
 from tidemill import clock
 from tidemill.exceptions import TidemillError
 from tidemill.server.access import StoreAccess
+from tidemill.server.addresses import is_of_page
 from tidemill.server.attempts import Attempts
 from tidemill.server.tokens import PREFIX, hash_of
 from tidemill.settings import Settings
@@ -111,6 +112,11 @@ class Security:
             self._asks = await self._access.read(tokens.any_recorded)
             self._asked_until = now + _BELIEVED_SECONDS
         return self._asks
+
+    def tokens_changed(self) -> None:
+        """A token was made or revoked here: it is not for the next request to find that out late."""
+        self._asked_until = 0.0
+        self._known.clear()
 
     async def user_of_header(self, authorization: str | None, address: str) -> User:
         """Who sends a request with this `Authorization` header from this address.
@@ -236,7 +242,7 @@ _NOT_ONLY_ADMINS = frozenset({"/api/admin/version", "/api/admin/loops", "/api/ad
 def role_needed(method: str, path: str) -> Role | None:
     """Which role a request needs; None for what anybody may ask without saying who it is."""
     path = path.rstrip("/")
-    if method == "OPTIONS" or path in _FOR_ANYBODY:
+    if method == "OPTIONS" or path in _FOR_ANYBODY or is_of_page(method, path):
         return None
     reads = method in ("GET", "HEAD")
     if path.startswith("/api/admin/") and not (reads and path in _NOT_ONLY_ADMINS):

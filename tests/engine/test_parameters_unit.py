@@ -204,3 +204,14 @@ def test_a_default_that_does_not_fit_is_not_checked():
 
 def test_annotations_that_cannot_be_resolved_are_left_out():
     assert Signature(annotated, "f", bound=False).check({"unknown": 42}) == {"unknown": 42}
+
+
+def test_recorded_parameters_get_the_defaults_of_what_is_new():
+    signature = Signature(both_kinds, "f", bound=False)
+    assert signature.fitted({"a": 1, "b": 2, "d": 4}) == {"a": 1, "b": 2, "c": 3, "rest": (), "d": 4, "e": 5, "more": {}}
+    assert Signature(both_kinds, "f", bound=True).fitted({"b": 2, "d": 4})["b"] == 2
+
+
+def test_recorded_parameters_that_do_not_fit_are_named():
+    with pytest.raises(ParameterTypeError, match=r" - z: there is no such parameter\n - b: it has no value\n - d: it has no"):
+        Signature(both_kinds, "f", bound=False).fitted({"a": 1, "z": 2})

@@ -10,7 +10,7 @@ from typing import Annotated, Any, cast
 
 from cyclopts import Parameter
 
-from tidemill import serializers
+from tidemill import kept_calls, serializers
 from tidemill.cli.finding import one_flow_run, one_task_run, open_client
 from tidemill.cli.options import AS_TEXT, Format, RunName, RunNames
 from tidemill.cli.output import note, show_json
@@ -153,16 +153,15 @@ def _call_of(client: Client, run: FlowRun) -> tuple[dict[str, Any], Any]:
     kept = run_blocking(client.flow_run_call(run.id))
     if kept is None:
         return run.parameters, None
-    if kept[0] == "unkept":
+    if (reason := kept_calls.why_unkept(kept)) is not None:
         raise OrchestrationError(
-            f"The parameters of flow run {run.name!r} could not be kept ({kept[1].decode()}), so it cannot be continued from "
+            f"The parameters of flow run {run.name!r} could not be kept ({reason}), so it cannot be continued from "
             "here. Call the flow again in Python with the same idempotency_key."
         )
-    call: Any = serializers.load(*kept)
-    if isinstance(call, dict):
-        return cast("dict[str, Any]", call), None
-    given, receiver = call
-    return given, receiver
+    original, changes = kept_calls.as_called(kept)
+    call: Any = serializers.load(*original)
+    given, receiver = (cast("dict[str, Any]", call), None) if isinstance(call, dict) else call
+    return {**given, **changes}, receiver
 
 
 def _shown(client: Client, run: FlowRun, format: Format) -> int:

@@ -112,8 +112,10 @@ def resume_flow(flow: FlowDefinition, flow_run_id: str, given: dict[str, Any], r
     Raises:
         ObjectNotFound: there is no such flow run.
         FlowRunIsLive: another process works on it.
+        ParameterTypeError: the flow does not take these parameters (any more).
     """
     logs.set_up()
+    given = flow.signature.fitted(given)
     if flow.is_async:
         return run_on_own_loop(_resume_async_flow(flow, flow_run_id, given, receiver))
     execution = FlowExecution(BLOCKING, flow, given, receiver, resumes=flow_run_id)

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from tidemill import clock, serializers
+from tidemill import clock, kept_calls, serializers
 from tidemill.client import Client
 from tidemill.engine.context import FlowRunContext
 from tidemill.engine.definitions import FlowDefinition
@@ -130,14 +130,14 @@ async def _states_of_all(client: Client, flow_run_id: str) -> list[State[Any]]:
 def call_to_keep(given: dict[str, Any], receiver: Any) -> tuple[str, bytes] | None:
     """The call's arguments as another process needs them to resume the run; None where their recorded JSON says all.
 
-    What cannot be kept is "unkept", with the reason: then the run is resumed by calling the flow again.
+    What cannot be kept is noted with the reason: then the run is resumed by calling the flow again.
     """
     try:
         serializer, data = serializers.dump(given if receiver is None else (given, receiver))
     except SerializationError as error:
-        return "unkept", str(error).encode()
+        return kept_calls.unkept(str(error))
     if serializer == "json" and len(data) <= LARGEST_RECORD:
         return None
     if len(data) > _LARGEST_CALL:
-        return "unkept", f"they have {len(data):,} bytes when serialized; the limit is {_LARGEST_CALL:,}".encode()
+        return kept_calls.unkept(f"they have {len(data):,} bytes when serialized; the limit is {_LARGEST_CALL:,}")
     return serializer, data

@@ -17,10 +17,9 @@ from typing import Any, NamedTuple, NoReturn
 
 from tidemill.engine.definitions import Definition, FlowDefinition
 from tidemill.engine.failures import traceback_text
+from tidemill.entrypoints import PROGRAMS, why_not_loadable
 from tidemill.exceptions import FlowNotLoaded
 
-_MAIN = ("__main__", "__mp_main__")  # the second is what multiprocessing calls the first in its children
-_CALL_AGAIN = "To continue such a run, call the flow again, in the same way, with the same idempotency_key."
 _GUARD = 'Put the call under `if __name__ == "__main__":`, which is left out when the file is loaded.'
 _MOST_NAMES = 20
 
@@ -62,7 +61,8 @@ def load_flow(entrypoint: str, *, name: str | None = None, module: str | None = 
             to do.
     """
     place, _, qualname = entrypoint.rpartition(":")
-    _refuse_what_no_file_holds(place, qualname)
+    if (reason := why_not_loadable(entrypoint)) is not None:
+        raise FlowNotLoaded(reason)
     if place.endswith(".py") or os.sep in place or os.path.isfile(place):
         loaded = _load_file(os.path.abspath(place), module)
     else:
@@ -87,15 +87,6 @@ def module_that_ran(entrypoint: str, task_keys: Iterable[str]) -> str | None:
     return "__main__" if any(key.startswith("__main__.") for key in keys) else None
 
 
-def _refuse_what_no_file_holds(place: str, qualname: str) -> None:
-    if not place or not qualname:
-        raise FlowNotLoaded(f"{place or qualname!r} is no entry point; write FILE:NAME or MODULE:NAME.")
-    if place in _MAIN or place.startswith("<") or "ipykernel" in place:
-        raise FlowNotLoaded(f"Flow {qualname!r} was defined in a notebook or typed in, not in a file. {_CALL_AGAIN}")
-    if "<locals>" in qualname:
-        raise FlowNotLoaded(f"Flow {qualname!r} is made inside a function, where its name does not lead. {_CALL_AGAIN}")
-
-
 def _load_file(path: str, module: str | None) -> _Loaded:
     if not os.path.isfile(path):
         raise FlowNotLoaded(
@@ -105,7 +96,7 @@ def _load_file(path: str, module: str | None) -> _Loaded:
     root, packages, stem = _place_in_packages(path)
     if module is None and packages and stem != "__main__":
         module = ".".join(packages if stem == "__init__" else [*packages, stem])
-    if module is None or module in _MAIN:
+    if module is None or module in PROGRAMS:
         return _execute_script(path, root, packages, stem)
     _come_first(_root_of(path, module) or root)
     return _import(module)
@@ -147,7 +138,7 @@ def _execute_script(path: str, root: str, packages: list[str], stem: str) -> _Lo
         sys.path.append(os.path.dirname(path))
     _come_first(root)
     _replaced.append(sys.modules["__main__"])
-    for name in _MAIN:
+    for name in PROGRAMS:
         sys.modules[name] = module
     sys.argv = [path]
     with _Loading(path):

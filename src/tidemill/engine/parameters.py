@@ -62,6 +62,27 @@ class Signature:
                 args.append(parameters[name])
         return args, kwargs
 
+    def fitted(self, recorded: dict[str, Any]) -> dict[str, Any]:
+        """Parameters that were recorded, perhaps of an earlier edition of the function, with the defaults of those that it
+        has got since.
+
+        Raises:
+            ParameterTypeError: it has some no more, or some are missing; the message names each.
+        """
+        fitted: dict[str, Any] = {}
+        problems = [f" - {name}: there is no such parameter" for name in recorded if name not in self._parameters]
+        for name, parameter in self._parameters.items():
+            if name in recorded:
+                fitted[name] = recorded[name]
+            elif parameter.default is not parameter.empty:
+                fitted[name] = parameter.default
+            elif parameter.kind in (_VAR_POSITIONAL, _VAR_KEYWORD):
+                fitted[name] = () if parameter.kind is _VAR_POSITIONAL else {}
+            elif name != self._receiver:
+                problems.append(f" - {name}: it has no value")
+        self._raise_of(problems)
+        return fitted
+
     def check(self, parameters: dict[str, Any]) -> dict[str, Any]:
         """The parameters, coerced to their annotations by pydantic's rules.
 
@@ -81,10 +102,13 @@ class Signature:
             if checked is parameters:
                 checked = dict(parameters)
             checked[name] = self._coerce(name, annotation, value, problems)
+        self._raise_of(problems)
+        return checked
+
+    def _raise_of(self, problems: list[str]) -> None:
         if problems:
             told = "\n".join(problems)
             raise ParameterTypeError(f"Flow run received invalid parameters for flow {self._name!r}:\n{told}")
-        return checked
 
     def _coerce(self, name: str, annotation: Any, value: Any, problems: list[str]) -> Any:
         from pydantic import ValidationError

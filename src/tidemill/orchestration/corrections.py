@@ -44,13 +44,22 @@ def rerun_from(store: Store, flow_run_id: str, task_run_id: str) -> None:
     """
     with store.transaction() as execute:
         chosen = entries.task_run_entry(_fetching(execute), task_run_id)
-        message = f"To be executed again, from task run {chosen.name!r} on." if chosen is not None else None
-        part_of: str | None = None  # the subflow run that is reset in part already
-        for inside, start in _path(execute, flow_run_id, chosen):
-            _prepare_flow_run(execute, inside, message)
-            family = _Family(entries.task_run_entries(_fetching(execute), inside))
-            _reset(execute, family.downstream(start, with_calls=part_of is None), message, part_of)
-            part_of = inside
+        reset_from(execute, flow_run_id, chosen, message_from(chosen))
+
+
+def reset_from(execute: writing.Execute, flow_run_id: str, chosen: TaskRunEntry | None, message: str | None) -> None:
+    """The same inside a transaction. None is a task run that is not there."""
+    part_of: str | None = None  # the subflow run that is reset in part already
+    for inside, start in _path(execute, flow_run_id, chosen):
+        _prepare_flow_run(execute, inside, message)
+        family = _Family(entries.task_run_entries(_fetching(execute), inside))
+        _reset(execute, family.downstream(start, with_calls=part_of is None), message, part_of)
+        part_of = inside
+
+
+def message_from(chosen: TaskRunEntry | None) -> str | None:
+    """The message of the states of what is executed again from this task run on."""
+    return f"To be executed again, from task run {chosen.name!r} on." if chosen is not None else None
 
 
 @retried

@@ -24,6 +24,7 @@ from tidemill.server.routes import (
     events,
     flow_run_actions,
     flow_run_inputs,
+    flow_run_retries,
     flow_runs,
     flows,
     graph,
@@ -46,7 +47,7 @@ from tidemill.server.sockets import events_in, events_out, logs_out
 # The routes under /api, by what they are about.
 _ROUTES = {
     "Flows": (flows,),
-    "Flow runs": (flow_runs, flow_run_actions, flow_run_inputs, graph),
+    "Flow runs": (flow_runs, flow_run_actions, flow_run_retries, flow_run_inputs, graph),
     "Task runs": (task_runs,),
     "States": (run_states,),
     "What pages show": (timeline,),

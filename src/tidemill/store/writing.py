@@ -144,11 +144,12 @@ def flow_run_facts(execute: Execute, flow_run_id: str) -> FlowRunFacts | None:
 
 
 def retries_made(execute: Execute, flow_run_id: str) -> int:
-    """How often the run has been retried since somebody began it, the first time or again after it had ended."""
+    """How often the run has been retried since somebody began it, the first time or again after it had ended. What stands right
+    behind an end is not such a retry: there, somebody asked for the next attempt."""
     run = to_bytes(flow_run_id)
     rows = execute(
         "SELECT count(*) FROM flow_run_state WHERE flow_run_id = ?1 AND type = 'SCHEDULED' AND name = 'AwaitingRetry' "
-        "AND seq > (SELECT coalesce(max(seq), -1) FROM flow_run_state WHERE flow_run_id = ?1 "
+        "AND seq > (SELECT coalesce(max(seq) + 1, -1) FROM flow_run_state WHERE flow_run_id = ?1 "
         "AND type IN ('COMPLETED', 'FAILED', 'CANCELLED', 'CRASHED'))",
         (run,),
     )

@@ -1,13 +1,6 @@
-// What the palette finds: pages and switches by their words, runs and flows by asking the server.
+// Runs and flows that the palette finds, by asking the server.
 import { api, told } from '../api/client';
 import type { Flow, FlowRun } from '../api/types';
-
-export interface Entry {
-  id: string;
-  text: string;
-  hint?: string;
-  run: () => void;
-}
 
 export interface Found {
   flowRuns: FlowRun[];
@@ -33,13 +26,4 @@ export async function find(words: string): Promise<Found> {
     told(api.POST('/api/flows/filter', { body: { flows: byName, sort: 'NAME_ASC', limit: MOST, offset: 0 } })),
   ]);
   return { flowRuns: flowRuns as FlowRun[], flows: flows as Flow[] };
-}
-
-/** Those entries of which every word occurs in what they say, in this order. */
-export function matching(entries: readonly Entry[], words: string): Entry[] {
-  const wanted = words.toLowerCase().split(/\s+/).filter(Boolean);
-  return entries.filter(({ text, hint = '' }) => {
-    const said = `${text} ${hint}`.toLowerCase();
-    return wanted.every((word) => said.includes(word));
-  });
 }

@@ -1,5 +1,5 @@
 // What the palette offers for the run whose page is shown.
-import type { Entry } from './found';
+import type { Entry } from './entries';
 import { toasts } from '../app/toasts.svelte';
 
 const RUN = /^\/runs\/(?:flow-run\/)?([0-9a-f-]{32,36})$/;

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { matching, type Entry } from './found';
+import { matching, type Entry } from './entries';
 
 const entries: Entry[] = ['Go to Runs', 'Go to Flows', 'Theme: dark'].map((text) => ({ id: text, text, run: () => undefined }));
 

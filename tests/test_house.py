@@ -44,6 +44,7 @@ ROWS: dict[str, set[str]] = {
         "rules",
         "entrypoints",
         "kept_calls",
+        "parameter_schemas",
     },
     "KEEP": {"store", "orchestration"},
     "DOOR": {"client", "storage"},

@@ -15,6 +15,8 @@ export interface Listener {
   taskRun?(run: TaskRun): void;
   log?(line: Log): void;
   deleted?(flowRunId: string): void;
+  /** The stream is there (again): what happens from now on is told. What was read before may already be old. */
+  opened?(): void;
   /** What was missed cannot be told: read everything anew. Also called when the connection is back after a loss. */
   reset(): void;
 }
@@ -92,6 +94,7 @@ class FollowedStream {
       });
       if (!response.ok || response.body === null) throw new Error(`${response.status}`);
       this.heard();
+      this.listener.opened?.();
       await this.read(response.body, request);
     } catch {
       // it is tried again below

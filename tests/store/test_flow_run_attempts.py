@@ -2,7 +2,7 @@
 
 import pytest
 
-from tidemill import clock, ids
+from tidemill import clock, ids, orchestration
 from tidemill.records import RunPolicy
 from tidemill.states import COMPLETED, FAILED, PENDING, RUNNING, AwaitingRetry, Completed, Failed, Paused, Running, Scheduled
 from tidemill.store import attempts
@@ -95,3 +95,12 @@ def test_what_happens_after_the_end_belongs_to_no_attempt(desk):
     desk.propose(run, Failed(message="no"))
     desk.propose(run, AwaitingRetry())
     assert [one[1] for one in told(desk, run)] == ["Failed"]
+
+
+def test_what_awaits_its_next_execution_was_left_as_it_was_before(desk, entry):
+    run = desk.flow_run()
+    reset = through(entry(run, 0), RUNNING, COMPLETED)
+    desk.record([reset])
+    desk.propose(run, Failed())
+    orchestration.rerun_from(desk.store, run, reset.id)
+    assert told(desk, run) == [(1, "Failed", 1, 0, {"COMPLETED": 1})]

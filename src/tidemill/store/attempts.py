@@ -15,7 +15,7 @@ import msgspec
 
 from tidemill import ids
 from tidemill.records import Step, milliseconds
-from tidemill.states import COMPLETED, PAUSED, RUNNING, SCHEDULED, TERMINAL_TYPES, StateType
+from tidemill.states import AWAITING_RERUN, COMPLETED, PAUSED, RUNNING, SCHEDULED, TERMINAL_TYPES, StateType
 from tidemill.store.rows import Fetch
 
 _decode_history = msgspec.json.Decoder(list[Step]).decode
@@ -51,8 +51,9 @@ def attempts(fetch: Fetch, flow_run_id: str) -> list[Attempt]:
     if not parts:
         return []
     told = _Told([part[0].time for part in parts])
-    _tell_what_is_simple(fetch, run, told)
-    _tell_the_rest(fetch, run, told)
+    simple, rest = _BY_NUMBER_OF_ATTEMPTS[len(parts) == 1]
+    _tell_what_is_simple(fetch, run, told, simple)
+    _tell_the_rest(fetch, run, told, rest)
     return [
         Attempt(
             attempt=n + 1,
@@ -112,9 +113,11 @@ class _Told:
         """Notes a task run, whatever became of it in each attempt."""
         is_complete = False
         for n, steps in enumerate(self._by_attempt(history)):
-            if any(type == RUNNING for type, *_ in steps):
-                self.executed[n][steps[-1][0]] += 1
-            elif is_complete and (not steps or steps[-1][0] == COMPLETED):
+            # Whoever asks for another execution does so between two attempts.
+            own = [step for step in steps if step[1] != AWAITING_RERUN]
+            if any(type == RUNNING for type, *_ in own):
+                self.executed[n][own[-1][0]] += 1
+            elif is_complete and (not own or own[-1][0] == COMPLETED):
                 self.reused[n] += 1
             is_complete = steps[-1][0] == COMPLETED if steps else is_complete
 
@@ -125,23 +128,27 @@ class _Told:
         return found
 
 
-# What no later attempt has taken up was executed by the first, if it was at all. Nearly always that is nearly everything.
-_SIMPLE = "attempt = 1 AND run_count <= 1 AND end_time IS NOT NULL"
+# What no later attempt has taken up was executed by the first, if it was at all: nearly always that is nearly everything. With
+# one attempt, it is everything but what awaits the next, and an index knows that. Each with what is not so simple.
+_IN_THE_FIRST = "attempt = 1 AND run_count <= 1 AND end_time IS NOT NULL"
+_BY_NUMBER_OF_ATTEMPTS = {
+    True: ("state_type <> 'SCHEDULED'", "state_type = 'SCHEDULED'"),
+    False: (_IN_THE_FIRST, f"NOT ({_IN_THE_FIRST})"),
+}
 
 
-def _tell_what_is_simple(fetch: Fetch, run: bytes, told: _Told) -> None:
+def _tell_what_is_simple(fetch: Fetch, run: bytes, told: _Told, which: str) -> None:
     rows = fetch(
-        f"SELECT state_type, run_count, count(*) FROM task_run WHERE flow_run_id = ? AND {_SIMPLE} "
-        "GROUP BY state_type, run_count",
+        f"SELECT state_type, start_time IS NOT NULL, count(*) FROM task_run WHERE flow_run_id = ? AND {which} GROUP BY 1, 2",
         (run,),
     )
-    for type, run_count, number in rows:
-        if run_count:
+    for type, has_begun, number in rows:
+        if has_begun:
             told.executed[0][type] += number
         if type == COMPLETED:
             told.add_reused(number)
 
 
-def _tell_the_rest(fetch: Fetch, run: bytes, told: _Told) -> None:
-    for (history,) in fetch(f"SELECT history FROM task_run WHERE flow_run_id = ? AND NOT ({_SIMPLE})", (run,)):
+def _tell_the_rest(fetch: Fetch, run: bytes, told: _Told, which: str) -> None:
+    for (history,) in fetch(f"SELECT history FROM task_run WHERE flow_run_id = ? AND {which}", (run,)):
         told.add(_decode_history(history))

@@ -31,7 +31,11 @@ docs:
 
 # build the web page
 ui:
-    @echo "The web page does not exist yet; there is nothing to build."
+    cd ui && npm ci --no-audit --no-fund && npm run build
+
+# pictures of every page, in both themes, in screenshots/; arguments go to the script
+screenshots *arguments:
+    {{python}} ui/scripts/screenshots.py {{arguments}}
 
 # everything a change must pass
 all: lint types test

@@ -17,7 +17,7 @@ _MOST_ITEMS = 200
 
 def of_parameters(properties: Mapping[str, Schema], required: Sequence[str], description: str | None) -> Schema:
     """The schema of the parameters with these schemas, in their order."""
-    placed = {name: {"title": name, **schema, "position": n} for n, (name, schema) in enumerate(properties.items())}
+    placed = {name: {**schema, "title": name, "position": n} for n, (name, schema) in enumerate(properties.items())}
     whole: Schema = {"title": "Parameters", "type": "object", "properties": placed, "required": list(required)}
     return whole if description is None else {**whole, "description": description}
 

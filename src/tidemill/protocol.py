@@ -110,13 +110,15 @@ class LogRow(NamedTuple):
 class FlowRunStory(msgspec.Struct):
     """A flow run with every state it went through, first to last.
 
-    `known` says that the server has had it before: if it is not there any more, it was deleted.
+    `known` says that the server has had it before: if it is not there any more, it was deleted. What is new to it comes with
+    the JSON schema of the flow's parameters, if there is one.
     """
 
     flow_name: str
     run: FlowRunRow
     states: list[StateRow]
     known: bool = False
+    parameter_schema: str | None = None
 
 
 class Position(NamedTuple):

@@ -206,6 +206,8 @@ class NewFlowRun(msgspec.Struct, kw_only=True):
     idempotency_key: str | None = None
     # The call's arguments, serialized (serializer, bytes), where `parameters` does not give them back as they were.
     call: tuple[str, bytes] | None = None
+    # The JSON schema of the flow's parameters, where it may not be recorded yet.
+    parameter_schema: bytes | None = None
 
 
 # One state in a task run's history: type, name (None where the type says it), message, time in microseconds.

@@ -94,8 +94,13 @@ class Place:
         assert answer.status_code == code if code else answer.is_success, answer.text
         return answer.json()
 
+    def get(self, path: str) -> Any:
+        answer = httpx2.get(f"{self.url}/{path}", timeout=60)
+        assert answer.is_success, answer.text
+        return answer.json()
+
     def state(self, run_id: str) -> str:
-        return httpx2.get(f"{self.url}/flow_runs/{run_id}", timeout=60).json()["state_name"]
+        return self.get(f"flow_runs/{run_id}")["state_name"]
 
     def task_run(self, run_id: str, name: str) -> dict[str, Any]:
         [found] = self.post(
@@ -240,7 +245,15 @@ def test_what_json_cannot_say_stays_as_it_was_beside_what_is_changed(place: Plac
     run = place.run(METHOD)
     place.mend()
     assert place.said == ["Ulm 2026 2 1 ('colour', 'red')", "report date"]
-    answer = place.post(f"flow_runs/{run['id']}/rerun", {"parameters": {**run["parameters"], "factor": 3}})
+    form = place.get(f"ui/flow_runs/{run['id']}/parameter_schema")
+    assert (form["recorded"], form["values"]) == (True, run["parameters"])
+    assert [(name, each.get("format")) for name, each in form["schema"]["properties"].items()] == [
+        ("since", "date"),
+        ("goods", None),
+        ("factor", None),
+        ("more", None),
+    ]
+    answer = place.post(f"flow_runs/{run['id']}/rerun", {"parameters": {**form["values"], "factor": 3}})
     place.execute(answer["command"])
     assert place.said == ["Ulm 2026 2 3 ('colour', 'red')", "report date"]
     second = answer["flow_run"]

@@ -8,7 +8,7 @@ import inspect
 import warnings
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
-from typing import Any, ClassVar, Generic, TypeVar, cast
+from typing import Any, ClassVar, Generic, Self, TypeVar, cast
 
 import msgspec
 
@@ -261,6 +261,8 @@ class FlowDefinition(Definition):
         self.flow_key = f"{self.module}.{self.qualname}"
         self.flow_run_name: str | Callable[[], str] | None = options.get("flow_run_name")
         self.task_runner = _task_runner(options.get("task_runner"))
+        # Of which names in which databases what it takes is recorded; the same set for all that is made of one function.
+        self.schema_known: set[tuple[str, str]] = set()
         self.idempotency_key = _idempotency_key(options.get("idempotency_key"))
         self.should_validate_parameters: bool = options.get("validate_parameters", True)
         current = settings.current()
@@ -270,6 +272,25 @@ class FlowDefinition(Definition):
             current.flow_default_retry_delay_seconds if delays is None else delays,
             None,
         )
+
+    def changed(self, options: dict[str, Any]) -> Self:
+        other = super().changed(options)
+        other.schema_known = self.schema_known
+        return other
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self.schema_known = set()
+
+    def unknown_schema(self, database: str) -> bytes | None:
+        """The JSON schema of its parameters, until it is recorded in this database (`schema_is_known`)."""
+        if (database, self.name) in self.schema_known:
+            return None
+        return self.signature.schema(self.description)
+
+    def schema_is_known(self, database: str) -> None:
+        """Notes that what it takes is recorded in this database."""
+        self.schema_known.add((database, self.name))
 
 
 class TaskDefinition(Definition):

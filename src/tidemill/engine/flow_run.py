@@ -199,7 +199,11 @@ class FlowExecution:
         if parent is not None:
             self._parent_task.announce_child(context.id)
             await self.client.flush()
-        return await self.client.create_flow_run(new, [Pending(), rejected(problem) if problem else Running()])
+        database = self.client.database.path
+        new.parameter_schema = flow.unknown_schema(database)
+        started = await self.client.create_flow_run(new, [Pending(), rejected(problem) if problem else Running()])
+        flow.schema_is_known(database)
+        return started
 
     def _idempotency_key(self) -> str | None:
         key = self.flow.idempotency_key

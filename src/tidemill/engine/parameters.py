@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from tidemill.engine.parameter_types import parameter_schema
 from tidemill.exceptions import DefinitionError, ParameterTypeError
 
 _POSITIONAL_ONLY, _EITHER, _VAR_POSITIONAL, _KEYWORD_ONLY, _VAR_KEYWORD = inspect._ParameterKind  # pyright: ignore[reportPrivateUsage]
@@ -83,18 +84,26 @@ class Signature:
         self._raise_of(problems)
         return fitted
 
+    def schema(self, description: str | None) -> bytes | None:
+        """The parameters as a JSON schema, in JSON; None where none can be made.
+
+        Args:
+            description: its first line says what the function does.
+        """
+        parameters = [parameter for parameter in self._parameters.values() if parameter.name != self._receiver]
+        return parameter_schema(parameters, self._known_annotations(), description)
+
     def check(self, parameters: dict[str, Any]) -> dict[str, Any]:
         """The parameters, coerced to their annotations by pydantic's rules.
 
         Raises:
             ParameterTypeError: some do not fit; the message names each, with the reason.
         """
-        if self._annotations is None:
-            self._annotations = _annotations_of(self._fn)
+        annotations = self._known_annotations()
         checked = parameters
         problems: list[str] = []
         for name, value in parameters.items():
-            annotation = self._annotations.get(name, inspect.Parameter.empty)
+            annotation = annotations.get(name, inspect.Parameter.empty)
             if annotation in _UNCHECKED or (type(value) is annotation and annotation in _EXACT):
                 continue
             if value is self._parameters[name].default:
@@ -104,6 +113,11 @@ class Signature:
             checked[name] = self._coerce(name, annotation, value, problems)
         self._raise_of(problems)
         return checked
+
+    def _known_annotations(self) -> dict[str, Any]:
+        if self._annotations is None:
+            self._annotations = _annotations_of(self._fn)
+        return self._annotations
 
     def _raise_of(self, problems: list[str]) -> None:
         if problems:

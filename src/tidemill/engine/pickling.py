@@ -18,7 +18,7 @@ from typing import Any
 from tidemill.serializers import pickle_by_value
 
 # What `restored` makes anew, and what is computed anew when it is asked for.
-_MADE_ANEW = ("function", "descriptor", "fn", "__wrapped__", "signature")
+_MADE_ANEW = ("function", "descriptor", "fn", "__wrapped__", "signature", "schema_known")
 _PROGRAMS = ("__main__", "__mp_main__")
 
 _importable: dict[str, tuple[ModuleType, bool]] = {}

@@ -17,7 +17,7 @@ from tidemill.ids import from_bytes, nth_id, to_bytes
 from tidemill.protocol import FlowRunStory, LogRow, News, Receipt, Shipment, SignOfLife, Standing, StateRow, TaskRunRow
 from tidemill.records import Lease, Progress, Refusals, Step, TaskRunEntry, add_refusal
 from tidemill.states import CANCELLING, CRASHED, TERMINAL_TYPES, StateDetails, StateType
-from tidemill.store import Store, changes, entries, leases, reading, recording, retried, shipments, writing
+from tidemill.store import Store, changes, entries, flows, leases, reading, recording, retried, shipments, writing
 
 _TERMINAL = frozenset(type.value for type in TERMINAL_TYPES)
 _decode_history = msgspec.json.Decoder(tuple[Step, ...]).decode
@@ -115,6 +115,8 @@ class _FlowRunOnServer:
 
     def _create(self) -> str:
         flow = writing.ensure_flow(self._execute, self._story.flow_name, self._run.created)
+        if self._story.parameter_schema is not None:
+            flows.record_parameters(self._execute, flow, self._story.parameter_schema)
         shipments.write_flow_run(self._execute, self._story, flow, self._story.states[-1], self._lease)
         shipments.write_states(self._execute, self._run.id, self._story.states, 0)
         return _CHANGED

@@ -10,7 +10,7 @@ import msgspec
 from tidemill.ids import from_bytes, new_id, to_bytes
 from tidemill.store import rows
 from tidemill.store.filtering import Condition
-from tidemill.store.rows import Execute
+from tidemill.store.rows import Execute, Fetch
 
 _encode = msgspec.json.Encoder().encode
 
@@ -29,6 +29,19 @@ def change(execute: Execute, flow_id: str, columns: Mapping[str, Any], now: int)
     """Gives a flow other tags or labels; False if there is none of this id."""
     texts = {name: _json(value) for name, value in columns.items()}
     return rows.change(execute, "flow", {**texts, "updated": now}, _of_id(flow_id))
+
+
+def record_parameters(execute: Execute, flow_id: bytes, schema: str) -> None:
+    """Keeps what a flow takes, as a JSON schema; one that is the same is left alone."""
+    execute(
+        "UPDATE flow SET parameter_schema = ? WHERE id = ? AND parameter_schema IS DISTINCT FROM ?", (schema, flow_id, schema)
+    )
+
+
+def recorded_parameters(fetch: Fetch, flow_id: str) -> str | None:
+    """What a flow takes, as a JSON schema; None if that is not known."""
+    rows = fetch("SELECT parameter_schema FROM flow WHERE id = ?", (to_bytes(flow_id),))
+    return rows[0][0] if rows else None
 
 
 def delete(execute: Execute, flow_id: str) -> bool:

@@ -185,14 +185,16 @@ def _parts(found: Sequence[changes.Change]) -> Iterable[Sequence[changes.Change]
 def flow_run_story(fetch: Fetch, flow_run: bytes) -> FlowRunStory | None:
     """A flow run with all its states."""
     rows = fetch(
-        f"SELECT flow.name, {_FLOW_RUN}, shipped_flow_run.flow_run_id FROM flow_run JOIN flow ON flow.id = flow_run.flow_id "
+        f"SELECT flow.name, {_FLOW_RUN}, flow.parameter_schema, shipped_flow_run.flow_run_id FROM flow_run "
+        "JOIN flow ON flow.id = flow_run.flow_id "
         "LEFT JOIN shipped_flow_run ON shipped_flow_run.flow_run_id = flow_run.id WHERE flow_run.id = ?",
         (flow_run,),
     )
     if not rows:
         return None
-    flow_name, *run, shipped = rows[0]
-    return FlowRunStory(flow_name, FlowRunRow(*run), states(fetch, flow_run), shipped is not None)
+    flow_name, *run, schema, shipped = rows[0]
+    known = shipped is not None
+    return FlowRunStory(flow_name, FlowRunRow(*run), states(fetch, flow_run), known, None if known else schema)
 
 
 def states(fetch: Fetch, flow_run: bytes) -> list[StateRow]:

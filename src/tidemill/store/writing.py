@@ -14,7 +14,7 @@ from tidemill import clock
 from tidemill.ids import from_bytes, new_id, to_bytes
 from tidemill.records import FlowRunPolicy, NewFlowRun
 from tidemill.states import RUNNING, TERMINAL_TYPES, ResultReference, State, StateDetails, StateType
-from tidemill.store import changes, rows
+from tidemill.store import changes, flows, rows
 from tidemill.store.filtering import Condition
 from tidemill.texts import storable
 
@@ -62,6 +62,9 @@ def insert_flow_run(execute: Execute, run: NewFlowRun, state: State[Any], now: i
     state.id = state.id or new_id()
     began = clock.from_datetime(state.timestamp)
     running = state.type is RUNNING
+    flow_id = to_bytes(run.flow_id) if run.flow_id else ensure_flow(execute, run.flow_name, now)
+    if run.parameter_schema is not None:
+        flows.record_parameters(execute, flow_id, run.parameter_schema.decode())
     execute(
         "INSERT INTO flow_run (id, flow_id, name, flow_version, entrypoint, state_id, state_type, state_name, "
         "state_timestamp, parameters, tags, labels, context, job_variables, empirical_policy, parent_task_run_id, "
@@ -69,7 +72,7 @@ def insert_flow_run(execute: Execute, run: NewFlowRun, state: State[Any], now: i
         "call_serializer, call) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
         (
             to_bytes(run.id),
-            to_bytes(run.flow_id) if run.flow_id else ensure_flow(execute, run.flow_name, now),
+            flow_id,
             run.name,
             run.flow_version,
             run.entrypoint,

@@ -12,7 +12,7 @@ from tidemill.server.answers import existing
 from tidemill.server.parameters import PathId
 from tidemill.server.routes.flow_runs import NO_FLOW_RUN
 from tidemill.server.services import TheStore
-from tidemill.store import reading
+from tidemill.store import flows, reading
 
 
 class ParameterSchema(msgspec.Struct, kw_only=True):
@@ -28,7 +28,9 @@ class ParameterSchema(msgspec.Struct, kw_only=True):
 async def read_parameter_schema(store: TheStore, flow_run_id: PathId) -> ParameterSchema:
     """The JSON schema of the parameters of a run's flow, and the run's values of them."""
     run = existing(await store.read(reading.flow_run, flow_run_id), NO_FLOW_RUN)
-    return ParameterSchema(schema=parameter_schemas.inferred(run.parameters), values=run.parameters, recorded=False)
+    recorded = await store.read(flows.recorded_parameters, run.flow_id or "")
+    schema = parameter_schemas.inferred(run.parameters) if recorded is None else msgspec.json.decode(recorded)
+    return ParameterSchema(schema=schema, values=run.parameters, recorded=recorded is not None)
 
 
 HANDLERS = [read_parameter_schema]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 
 import msgspec
 
@@ -56,14 +57,23 @@ def log_path_of(home: str, port: int) -> str:
 
 
 def write(home: str, host: str, port: int, version: str) -> str:
-    """Tells that this process is the server on this port; gives the file."""
+    """Tells that this process is the server on this port; gives the file.
+
+    Raises:
+        OSError: it cannot be written.
+    """
     os.makedirs(home, exist_ok=True)
     info = ServerInfo(processes.new_lease(os.getpid(), _FOR_EVER_SECONDS), host, port, version, clock.now())
     path = path_of(home, port)
     part = f"{path}.{os.getpid()}"
-    with open(part, "wb") as file:
-        file.write(msgspec.json.encode(info))
-    os.replace(part, path)
+    try:
+        with open(part, "wb") as file:
+            file.write(msgspec.json.encode(info))
+        os.replace(part, path)
+    except OSError:
+        with suppress(OSError):
+            os.unlink(part)
+        raise
     return path
 
 

@@ -47,7 +47,11 @@ def run(settings: Settings, *, workers: int, announce: Callable[[str, str | None
     files: list[str] = []
 
     def ready() -> None:
-        files.append(pid_file.write(settings.home, host, port, __version__))
+        try:
+            files.append(pid_file.write(settings.home, host, port, __version__))
+        except OSError as error:  # a full disk, say: those who come are served all the same
+            path = pid_file.path_of(settings.home, port)
+            _log.warning("%s: %s. `tidemill server status` and `stop` do not find this server.", path, error.strerror)
         url = pid_file.url_of(host, port)
         announce(url, f"{url}{settings.ui_serve_base.rstrip('/')}/" if page.find() else None)
 

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from tidemill import clock
+from tidemill.exceptions import StoreError
 from tidemill.store.loops import LoopHealth
 
 _log = logging.getLogger("tidemill.server.loops")
@@ -92,7 +93,8 @@ class RunningLoop:
             return
         self.has_news = True
         if error is not None:  # once; it is tried again, and may fail as often
-            _log.error("Loop '%s' fails, and will be tried again: %s", self.loop.name, told, exc_info=error)
+            unexpected = None if isinstance(error, StoreError) else error  # of which the place says more than its words
+            _log.error("Loop '%s' fails, and will be tried again: %s", self.loop.name, told, exc_info=unexpected)
         else:
             _log.info("Loop '%s' works again.", self.loop.name)
 

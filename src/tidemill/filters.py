@@ -155,6 +155,8 @@ class FlowRunFilter(_Filter):
     deployment_id: IdFilter | None = None
     work_queue_name: MembershipFilter | None = None
     created_by: CreatedByFilter | None = None
+    # Either the run's own name or that of its flow.
+    any_name: NameFilter | None = None
 
 
 class TaskRunFilter(_Filter):

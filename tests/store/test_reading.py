@@ -253,6 +253,7 @@ def mixed(book: Book) -> dict[str, str]:
         ({"flow_runs": {"name": {"not_any_": ["child", "sub"]}}}, ["parent", "failed_run", "done-run"]),
         ({"flow_runs": {"name": {"like_": "RUN"}}}, ["failed_run", "done-run"]),
         ({"flow_runs": {"name": {"like_": "d_r"}}}, ["failed_run"]),
+        ({"flow_runs": {"any_name": {"like_": "ON"}}}, ["parent", "done-run"]),
         ({"flow_runs": {"name": {"startswith_": ["DONE", "sub"]}}}, ["sub", "done-run"]),
         ({"flow_runs": {"name": {"startswith_": []}}}, []),
         ({"flow_runs": {"id": {"any_": []}}}, []),

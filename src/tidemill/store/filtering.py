@@ -173,7 +173,14 @@ def _flow_run(filter: FlowRunFilter | None, in_order: bool = False) -> Condition
         _on_nothing(filter.deployment_id),
         _on_nothing(filter.work_queue_name),
         _on_nothing(filter.created_by),
+        _on_any_name(filter.any_name),
     )
+
+
+def _on_any_name(filter: NameFilter | None) -> Iterable[Condition]:
+    if filter is not None:
+        of_flow = _within(_OF_SUCH_FLOWS, _all([*_on_name("flow.name", filter)]))
+        yield _any([_all([*_on_name("flow_run.name", filter)]), of_flow])
 
 
 def _task_run(filter: TaskRunFilter | None) -> Condition:

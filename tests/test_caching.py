@@ -16,6 +16,7 @@ import cloudpickle
 import pytest
 
 from tidemill import Task, settings, task
+from tidemill.cache_keys import KeyedRun
 from tidemill.caching import (
     DEFAULT,
     FLOW_PARAMETERS,
@@ -33,7 +34,6 @@ from tidemill.caching import (
     task_input_hash,
     why_hit_or_missed,
 )
-from tidemill.client.caching import KeyedRun
 from tidemill.exceptions import DefinitionError, SerializationError
 from tidemill.states import COMPLETED, FAILED, StateType
 

@@ -34,6 +34,7 @@ ROWS: dict[str, set[str]] = {
         "version",
     },
     "MODEL": {
+        "cache_keys",
         "states",
         "records",
         "protocol",

@@ -4,7 +4,7 @@ A policy turns a call into a key; a later call with the same key gets the result
 what it was made of, ingredient by ingredient, so that `tidemill task-run why` can tell which of them differed.
 """
 
-from tidemill.caching.explaining import why_hit_or_missed
+from tidemill.cache_keys import why_hit_or_missed
 from tidemill.caching.options import CacheOptions, cache_options, task_input_hash
 from tidemill.caching.policies import (
     DEFAULT,

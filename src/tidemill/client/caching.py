@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from tidemill import clock, orchestration, storage
+from tidemill.cache_keys import KeyedRun
 from tidemill.client.key_folder import KeyFolder
 from tidemill.client.session import Session
 from tidemill.colour import IO
 from tidemill.orchestration import cached_results
 from tidemill.states import ResultReference
 from tidemill.store import Database, Store, caching
-from tidemill.store.caching import CachedResult, KeyedRun
+from tidemill.store.caching import CachedResult
 
 T = TypeVar("T")
 
@@ -132,4 +133,4 @@ class CachingVerbs:
         return await self.io.within(self.database, work)
 
 
-__all__ = ["CachedResult", "CachingVerbs", "KeyedRun"]
+__all__ = ["CachedResult", "CachingVerbs"]

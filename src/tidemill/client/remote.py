@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from tidemill import clock, storage
+from tidemill.cache_keys import KeyedRun
 from tidemill.client.journal import JournalSession
 from tidemill.client.local import LocalClient
 from tidemill.colour import IO
@@ -22,7 +23,7 @@ from tidemill.orchestration.questions import READS
 from tidemill.protocol import Taken
 from tidemill.records import Flow, FlowRun, Log, NewFlowRun, TaskRun, TaskRunEntry
 from tidemill.states import ResultReference, Running, State
-from tidemill.store.caching import CachedResult, KeyedRun
+from tidemill.store.caching import CachedResult
 
 T = TypeVar("T")
 

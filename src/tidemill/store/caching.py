@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from tidemill import clock
+from tidemill.cache_keys import KeyedRun, closest, differing, has_hit, ingredient_in_words, maker, why_hit_or_missed
 from tidemill.ids import from_bytes, to_bytes
 from tidemill.states import ResultReference, StateType
 
@@ -32,26 +33,31 @@ class CachedResult(NamedTuple):
     reference: ResultReference
 
 
-class KeyedRun(msgspec.Struct, kw_only=True, frozen=True):
-    """A task run as far as its cache key is concerned.
+class RunOfKey(msgspec.Struct, kw_only=True, frozen=True):
+    """A task run whose result was used."""
 
-    Attributes:
-        time: when it began.
-        ingredients: short fingerprints of what its key was made of.
-        expires: until when its result may be used again.
-        refreshed: whether it was to be executed in any case.
-    """
-
-    id: str
+    task_run_id: str
     name: str
-    time: datetime
-    ended: datetime | None = None
-    state_type: StateType
-    state_name: str
-    cache_key: str | None = None
-    ingredients: dict[str, str] = {}
-    expires: datetime | None = None
-    refreshed: bool = False
+    flow_run_id: str | None
+
+
+class KeyPart(msgspec.Struct, kw_only=True, frozen=True):
+    """What a key was made of: what it is in words, a short fingerprint of its value, and whether that differs in the run whose
+    key comes closest (null if there is none to compare with)."""
+
+    name: str
+    fingerprint: str
+    differs: bool | None
+
+
+class WhyCached(msgspec.Struct, kw_only=True, frozen=True):
+    """Why a task run used an earlier result, or was executed: in a sentence or two, and in parts."""
+
+    hit: bool
+    cache_key: str | None
+    reason: str
+    found_in: RunOfKey | None
+    parts: list[KeyPart]
 
 
 class _Details(msgspec.Struct):
@@ -163,6 +169,40 @@ def earlier_keyed_runs(fetch: Fetch, task_run_id: str, limit: int) -> list[Keyed
         found.update((row[0], row) for row in fetch(same, (value, created, to_bytes(task_run_id), limit)))
     newest_first = sorted(found.values(), key=lambda row: (row[2], row[0]), reverse=True)
     return [_to_keyed_run(row) for row in newest_first]
+
+
+def why_cached(fetch: Fetch, task_run_id: str, limit: int) -> WhyCached | None:
+    """Why a task run used an earlier result, or was executed; None if there is none of this id.
+
+    Args:
+        limit: so many earlier runs are looked at.
+    """
+    run = keyed_run(fetch, task_run_id)
+    if run is None:
+        return None
+    earlier = earlier_keyed_runs(fetch, task_run_id, limit)
+    hit = has_hit(run)
+    made = maker(run, earlier) if hit else None
+    compared = made if hit else closest(run, earlier)
+    others = {} if compared is None else compared.ingredients
+    differences = set(differing(run.ingredients, others))
+    parts = [
+        KeyPart(name=ingredient_in_words(name), fingerprint=value, differs=name in differences if others else None)
+        for name, value in run.ingredients.items()
+    ]
+    return WhyCached(
+        hit=hit,
+        cache_key=run.cache_key,
+        reason=why_hit_or_missed(run, earlier),
+        found_in=None if made is None else _of_key(fetch, made),
+        parts=parts,
+    )
+
+
+def _of_key(fetch: Fetch, run: KeyedRun) -> RunOfKey:
+    rows = fetch("SELECT flow_run_id FROM task_run WHERE id = ?", (to_bytes(run.id),))
+    flow_run_id = from_bytes(rows[0][0]) if rows and rows[0][0] is not None else None
+    return RunOfKey(task_run_id=run.id, name=run.name, flow_run_id=flow_run_id)
 
 
 def _to_keyed_run(row: tuple[Any, ...]) -> KeyedRun:

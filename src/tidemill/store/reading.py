@@ -9,6 +9,8 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
+import msgspec
+
 from tidemill import ids
 from tidemill.filters import (
     EVERYTHING,
@@ -43,6 +45,9 @@ SHORTEST_PREFIX = 4
 
 # Of a task run, those that are found by their ids.
 _MOST_STATES = 100
+
+# Of flow runs called in flow runs.
+_MOST_LEVELS = 1000
 
 # A flow run's current state is the last of its states.
 _IS_CURRENT = (
@@ -241,6 +246,27 @@ def subflow_runs(fetch: Fetch, flow_run_ids: Iterable[str]) -> set[str]:
         "SELECT flow_run.id FROM flow_run JOIN called ON flow_run.parent_flow_run_id = called.id) SELECT id FROM called"
     )
     return {ids.from_bytes(row[0]) for run_id in flow_run_ids for row in fetch(sql, (ids.to_bytes(run_id),))}
+
+
+class Ancestor(msgspec.Struct, kw_only=True, frozen=True):
+    """A flow run in which another was called, directly or by way of others."""
+
+    id: str
+    name: str
+    flow_name: str
+
+
+def ancestors(fetch: Fetch, flow_run_id: str) -> list[Ancestor]:
+    """The flow runs in which a flow run was called, from the outermost to its parent."""
+    sql = (
+        "WITH RECURSIVE above (id, level) AS (SELECT parent_flow_run_id, 1 FROM flow_run WHERE id = ? UNION ALL "
+        "SELECT flow_run.parent_flow_run_id, above.level + 1 FROM above JOIN flow_run ON flow_run.id = above.id "
+        "WHERE above.level < ?) "
+        "SELECT flow_run.id, flow_run.name, flow.name FROM above JOIN flow_run ON flow_run.id = above.id "
+        "JOIN flow ON flow.id = flow_run.flow_id ORDER BY above.level DESC"
+    )
+    rows = fetch(sql, (ids.to_bytes(flow_run_id), _MOST_LEVELS))
+    return [Ancestor(id=ids.from_bytes(id), name=name, flow_name=flow) for id, name, flow in rows]
 
 
 def _flow_runs(fetch: Fetch, condition: Condition, sort: FlowRunSort, page: Page) -> list[FlowRun]:

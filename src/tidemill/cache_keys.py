@@ -1,14 +1,38 @@
-"""Why a task run used an earlier result, or did not: one sentence or two, from what was recorded about the keys."""
+"""The cache keys of task runs, and why a run used an earlier result, or did not: one sentence or two, from what was recorded
+about the keys."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from tidemill.client.caching import KeyedRun
-from tidemill.states import COMPLETED
+import msgspec
+
+from tidemill.states import COMPLETED, StateType
 
 _CACHED = "Cached"
+
+
+class KeyedRun(msgspec.Struct, kw_only=True, frozen=True):
+    """A task run as far as its cache key is concerned.
+
+    Attributes:
+        time: when it began.
+        ingredients: short fingerprints of what its key was made of.
+        expires: until when its result may be used again.
+        refreshed: whether it was to be executed in any case.
+    """
+
+    id: str
+    name: str
+    time: datetime
+    ended: datetime | None = None
+    state_type: StateType
+    state_name: str
+    cache_key: str | None = None
+    ingredients: dict[str, str] = {}
+    expires: datetime | None = None
+    refreshed: bool = False
 
 
 def why_hit_or_missed(run: KeyedRun, earlier: Sequence[KeyedRun]) -> str:
@@ -23,15 +47,33 @@ def why_hit_or_missed(run: KeyedRun, earlier: Sequence[KeyedRun]) -> str:
             "It has no cache key, so it was executed: the task has no cache_policy, or its policy gave no key for this call. "
             "With cache_policy=INPUTS, calls with equal inputs share one result."
         )
-    same = [other for other in earlier if other.cache_key == run.cache_key]
-    if run.state_name == _CACHED:
-        made = next((other for other in same if other.state_name != _CACHED), None)
+    if has_hit(run):
+        made = maker(run, earlier)
         if made is None:
             return "It hit: a result was kept under its key. The run that made it is no longer recorded here."
         return f"It hit: {_shown(made)} has the same key, and its result was used."
     if run.refreshed:
         return "It was executed because refresh_cache is set; an earlier result was not looked for."
-    return "It missed: " + (_why_not(run, same[0]) if same else _closest(run, earlier))
+    same = next((other for other in earlier if other.cache_key == run.cache_key), None)
+    return "It missed: " + (_why_not(run, same) if same is not None else _what_differs(run, earlier))
+
+
+def has_hit(run: KeyedRun) -> bool:
+    """Whether a run used an earlier result."""
+    return run.cache_key is not None and run.state_name == _CACHED
+
+
+def maker(run: KeyedRun, earlier: Sequence[KeyedRun]) -> KeyedRun | None:
+    """The run whose result was there to be used under the same key, if it is among the earlier ones."""
+    return next((other for other in earlier if other.cache_key == run.cache_key and other.state_name != _CACHED), None)
+
+
+def closest(run: KeyedRun, earlier: Sequence[KeyedRun]) -> KeyedRun | None:
+    """The run whose key differs from that of `run` in the fewest ingredients; None if nothing is known of any."""
+    keyed = [other for other in earlier if other.ingredients]
+    if not keyed or not run.ingredients:
+        return None
+    return min(keyed, key=lambda other: len(differing(run.ingredients, other.ingredients)))
 
 
 def _why_not(run: KeyedRun, other: KeyedRun) -> str:
@@ -48,17 +90,13 @@ def _why_not(run: KeyedRun, other: KeyedRun) -> str:
     return f"{_shown(other)} has the same key, but its result was not there: it was not kept, or has been removed."
 
 
-def _closest(run: KeyedRun, earlier: Sequence[KeyedRun]) -> str:
-    keyed = [other for other in earlier if other.ingredients]
-    if not keyed or not run.ingredients:
+def _what_differs(run: KeyedRun, earlier: Sequence[KeyedRun]) -> str:
+    near = closest(run, earlier)
+    names = differing(run.ingredients, near.ingredients) if near is not None else []
+    if near is None or not names:
         return "no earlier run has its key."
-    closest = min(keyed, key=lambda other: len(differing(run.ingredients, other.ingredients)))
-    names = differing(run.ingredients, closest.ingredients)
-    if not names:
-        return "no earlier run has its key."
-    return (
-        f"no earlier run has its key. The closest, {_shown(closest)}, differs in {_listed([_words(name) for name in names])}."
-    )
+    differences = _listed([ingredient_in_words(name) for name in names])
+    return f"no earlier run has its key. The closest, {_shown(near)}, differs in {differences}."
 
 
 def differing(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
@@ -66,7 +104,8 @@ def differing(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
     return [name for name in dict.fromkeys((*one, *other)) if one.get(name) != other.get(name)]
 
 
-def _words(ingredient: str) -> str:
+def ingredient_in_words(ingredient: str) -> str:
+    """What a part of a key is, such as `input 'x'`."""
     kind, _, name = ingredient.partition(".")
     match kind, name:
         case "inputs", name:

@@ -15,6 +15,7 @@ from tidemill.server.errors import EXCEPTION_HANDLERS
 from tidemill.server.front import Front, cors_of
 from tidemill.server.page import Page, find
 from tidemill.server.routes import (
+    activity,
     admin,
     artifacts,
     attempts,
@@ -55,7 +56,7 @@ _ROUTES = {
     "Flow runs": (flow_runs, flow_run_actions, flow_run_retries, flow_run_inputs, graph),
     "Task runs": (task_runs,),
     "States": (run_states,),
-    "What pages show": (timeline, parameter_schemas, attempts, failures, lines, origins),
+    "What pages show": (timeline, parameter_schemas, attempts, failures, lines, activity, origins),
     "Logs": (logs,),
     "Summaries": (summaries,),
     "Events": (events, events_in, events_out, logs_out, stream),

@@ -41,7 +41,7 @@ class BriefFlowRun(NamedTuple):
 
 
 # For how long a run has been running, and how late it began or is by now; `?` is now.
-_FLOW_RUN_TIME = (
+FLOW_RUN_TIME = (
     "flow_run.total_run_time + CASE WHEN flow_run.state_type = 'RUNNING' AND flow_run.state_timestamp < ? "
     "THEN ? - flow_run.state_timestamp ELSE 0 END"
 )
@@ -59,7 +59,7 @@ _TASK_RUN_LATENESS = _LATENESS.format("task_run", "created")
 
 def flow_run_history(fetch: Fetch, filters: Filters, start: int, width: int, end: int, now: int) -> list[Slot]:
     """The flow runs that were expected to begin from `start` up to `end`, by spans of `width` and by state."""
-    times = "flow_run.expected_start_time", _FLOW_RUN_TIME, _FLOW_RUN_LATENESS
+    times = "flow_run.expected_start_time", FLOW_RUN_TIME, _FLOW_RUN_LATENESS
     return _history(fetch, "flow_run", flow_run_condition(filters), times, (start, width, end, now))
 
 
@@ -81,7 +81,7 @@ def brief_flow_runs(fetch: Fetch, filters: Filters, sort: FlowRunSort, page: Pag
     """A page of flow runs, in brief."""
     what = (
         "flow_run.id, flow_run.state_type, coalesce(flow_run.start_time, flow_run.expected_start_time), "
-        f"{_FLOW_RUN_TIME}, {_FLOW_RUN_LATENESS} FROM flow_run"
+        f"{FLOW_RUN_TIME}, {_FLOW_RUN_LATENESS} FROM flow_run"
     )
     condition = flow_run_condition(filters)
     given = Condition(condition.sql, (now, now, now, now, *condition.bindings))

@@ -23,7 +23,7 @@ from tidemill.states import (
     State,
     StateDetails,
 )
-from tidemill.store import Store, entries, leases, reading, recording, retried, task_runs, writing
+from tidemill.store import Store, caching, entries, leases, reading, recording, retried, task_runs, writing
 
 # By which clients of the field find the task runs of a flow and of a flow run.
 _FLOW_LABEL = "prefect.flow.id"
@@ -114,15 +114,22 @@ def rename_task_run(store: Store, task_run_id: str, name: str) -> None:
 
 
 @retried
-def delete_task_run(store: Store, task_run_id: str) -> None:
+def delete_task_run(store: Store, task_run_id: str) -> list[str]:
     """Removes a task run.
+
+    Returns:
+        The key of its result file, if no other run has it.
 
     Raises:
         ObjectNotFound: there is no such task run.
     """
     with store.transaction() as execute:
+        fetch = fetching(execute)
+        keys = task_runs.result_keys(fetch, task_run_id)
         if not task_runs.delete(execute, task_run_id):
             raise no_task_run(task_run_id)
+        used = caching.keys_in_use(fetch, keys)
+    return [key for key in keys if key not in used]
 
 
 def no_task_run(task_run_id: str) -> ObjectNotFound:

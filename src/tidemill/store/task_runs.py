@@ -15,6 +15,12 @@ def id_of(fetch: Fetch, flow_run_id: str, task_key: str, dynamic_key: str) -> st
     return from_bytes(found[0][0]) if found else None
 
 
+def result_keys(fetch: Fetch, task_run_id: str) -> list[str]:
+    """The key of a task run's result file, if its result is one."""
+    sql = "SELECT result_key FROM task_run WHERE id = ? AND result_key IS NOT NULL"
+    return [row[0] for row in fetch(sql, (to_bytes(task_run_id),))]
+
+
 def change(execute: Execute, task_run_id: str, column: str, value: str) -> bool:
     """Gives a column of a task run a new value; False if there is none of this id."""
     if not rows.change(execute, "task_run", {column: value}, _of_id(task_run_id)):

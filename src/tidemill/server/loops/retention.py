@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 
 from tidemill import clock
 from tidemill.orchestration.retention import Deleted, delete_expired_results, delete_old_runs, delete_old_tokens
 from tidemill.server.access import StoreAccess
+from tidemill.server.result_files import remove_files
 from tidemill.settings import Settings
 from tidemill.store import Store
 from tidemill.store.space import reclaim_space
@@ -55,20 +55,10 @@ class Retention:
             pass
 
     async def _goes_on(self, deleted: Deleted) -> bool:
-        await asyncio.to_thread(_remove_files, self._folder, deleted.unused_keys)
+        await remove_files(self._folder, deleted.unused_keys)
         await asyncio.sleep(_PAUSE_SECONDS)
         return deleted.more
 
 
 def _reclaim_space(store: Store) -> int:
     return reclaim_space(store.database, _MOST_PAGES_AT_ONCE)
-
-
-def _remove_files(folder: str, keys: list[str]) -> None:
-    """Removes result files from our folder. Those at other places, or with names of the user's, are left to their owners."""
-    for key in keys:
-        if key == os.path.basename(key) and not key.startswith(".") and "#" not in key:
-            try:
-                os.unlink(os.path.join(folder, key))
-            except OSError:  # it is on the machine that has executed the task
-                pass

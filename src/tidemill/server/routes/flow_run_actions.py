@@ -8,15 +8,15 @@ import msgspec
 from litestar import Response, delete, patch, post
 from litestar.params import JSONBody
 
-from tidemill import orchestration
 from tidemill.exceptions import ObjectNotFound
 from tidemill.filters import Filters, FlowRunFilter, FlowRunSort, Page
-from tidemill.orchestration import requests
+from tidemill.orchestration import handed_over, requests
 from tidemill.server.listing import BulkLimit
 from tidemill.server.parameters import PathId
 from tidemill.server.requests import FlowRunUpdate, Labels, Resume, SetState, StateCreate
+from tidemill.server.result_files import remove_files
 from tidemill.server.routes.flows import Deleted
-from tidemill.server.services import TheStore
+from tidemill.server.services import TheServices, TheStore
 from tidemill.server.shown import A_STATE_WAS_WRITTEN, OrchestrationDetails, OrchestrationResult, orchestration_result
 from tidemill.states import State
 from tidemill.store import reading
@@ -78,18 +78,18 @@ async def update_flow_run_labels(store: TheStore, flow_run_id: PathId, data: JSO
 
 
 @delete("/flow_runs/{flow_run_id:str}")
-async def delete_flow_run(store: TheStore, flow_run_id: PathId) -> None:
-    """Removes a flow run with its states, task runs and logs."""
-    await store.write(orchestration.delete_flow_run, flow_run_id)
+async def delete_flow_run(store: TheStore, services: TheServices, flow_run_id: PathId) -> None:
+    """Removes a flow run with its states, task runs, logs and the result files that are the server's."""
+    await _delete(store, services, flow_run_id)
 
 
 @post("/flow_runs/bulk_delete", status_code=200)
-async def bulk_delete_flow_runs(store: TheStore, data: JSONBody[ManyFlowRuns | None] = None) -> Deleted:
+async def bulk_delete_flow_runs(store: TheStore, services: TheServices, data: JSONBody[ManyFlowRuns | None] = None) -> Deleted:
     """Removes the flow runs that a filter asks for, the oldest first, at most `limit`."""
     deleted: list[str] = []
     for flow_run_id in await _chosen(store, data or ManyFlowRuns()):
         try:
-            await store.write(orchestration.delete_flow_run, flow_run_id)
+            await _delete(store, services, flow_run_id)
         except ObjectNotFound:  # somebody else was quicker
             continue
         deleted.append(flow_run_id)
@@ -110,6 +110,11 @@ async def bulk_set_flow_run_state(store: TheStore, data: JSONBody[SetStates]) ->
             FlowRunOrchestrationResult(flow_run_id=flow_run_id, status=told.status, state=told.state, details=told.details)
         )
     return OrchestrationResults(results)
+
+
+async def _delete(store: TheStore, services: TheServices, flow_run_id: str) -> None:
+    unused = await store.write(handed_over.delete, flow_run_id)
+    await remove_files(services.settings.results_storage_path, unused)
 
 
 async def _chosen(store: TheStore, asked: ManyFlowRuns) -> list[str]:

@@ -9,12 +9,13 @@ from litestar.params import FromPath, JSONBody
 
 from tidemill.exceptions import ObjectNotFound
 from tidemill.filters import Filters, FlowFilter, FlowSort, Page
-from tidemill.orchestration import flows
+from tidemill.orchestration import flows, handed_over
 from tidemill.records import Flow
 from tidemill.server.answers import existing
 from tidemill.server.listing import BulkLimit, Criteria, FlowListing, FlowPaging, Paginated, page_of, paginated, paging_of
 from tidemill.server.parameters import PathId
 from tidemill.server.requests import FlowCreate, FlowUpdate
+from tidemill.server.result_files import remove_files
 from tidemill.server.services import TheServices, TheStore
 from tidemill.store import reading
 from tidemill.texts import storable
@@ -60,9 +61,9 @@ async def update_flow(store: TheStore, flow_id: PathId, data: JSONBody[FlowUpdat
 
 
 @delete("/flows/{flow_id:str}")
-async def delete_flow(store: TheStore, flow_id: PathId) -> None:
-    """Removes a flow with all its runs."""
-    await store.write(flows.delete_flow, flow_id)
+async def delete_flow(store: TheStore, services: TheServices, flow_id: PathId) -> None:
+    """Removes a flow with all its runs, and those of their result files that are the server's."""
+    await _delete(store, services, flow_id)
 
 
 @post("/flows/filter", status_code=200)
@@ -88,18 +89,23 @@ async def paginate_flows(store: TheStore, services: TheServices, data: JSONBody[
 
 
 @post("/flows/bulk_delete", status_code=200)
-async def bulk_delete_flows(store: TheStore, data: JSONBody[DeleteFlows | None] = None) -> Deleted:
+async def bulk_delete_flows(store: TheStore, services: TheServices, data: JSONBody[DeleteFlows | None] = None) -> Deleted:
     """Removes the flows that a filter asks for with all their runs, at most `limit`."""
     asked = data or DeleteFlows()
     chosen = await store.read(reading.flows, Filters(flows=asked.flows), FlowSort.NAME_ASC, Page(asked.limit))
     deleted: list[str] = []
     for flow in chosen:
         try:
-            await store.write(flows.delete_flow, flow.id)
+            await _delete(store, services, flow.id)
         except ObjectNotFound:  # somebody else was quicker
             continue
         deleted.append(flow.id)
     return Deleted(deleted)
+
+
+async def _delete(store: TheStore, services: TheServices, flow_id: str) -> None:
+    unused = await store.write(handed_over.delete_with_runs, flow_id)
+    await remove_files(services.settings.results_storage_path, unused)
 
 
 HANDLERS = [

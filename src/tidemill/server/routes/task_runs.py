@@ -15,6 +15,7 @@ from tidemill.server.answers import existing
 from tidemill.server.listing import Criteria, Paginated, TaskRunListing, TaskRunPaging, page_of, paginated, paging_of
 from tidemill.server.parameters import PathId
 from tidemill.server.requests import SetState, StateCreate, TaskRunCreate, TaskRunUpdate, microseconds, name_or_two_words
+from tidemill.server.result_files import remove_files
 from tidemill.server.services import TheServices, TheStore
 from tidemill.server.shown import A_STATE_WAS_WRITTEN, OrchestrationResult, orchestration_result, shown, shown_all
 from tidemill.states import ResultReference, State, StateType
@@ -46,9 +47,10 @@ async def update_task_run(store: TheStore, task_run_id: PathId, data: JSONBody[T
 
 
 @delete("/task_runs/{task_run_id:str}")
-async def delete_task_run(store: TheStore, task_run_id: PathId) -> None:
+async def delete_task_run(store: TheStore, services: TheServices, task_run_id: PathId) -> None:
     """Removes a task run."""
-    await store.write(task_run_requests.delete_task_run, task_run_id)
+    unused = await store.write(task_run_requests.delete_task_run, task_run_id)
+    await remove_files(services.settings.results_storage_path, unused)
 
 
 @post("/task_runs/{task_run_id:str}/set_state", status_code=200, responses=A_STATE_WAS_WRITTEN)

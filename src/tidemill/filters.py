@@ -157,6 +157,8 @@ class FlowRunFilter(_Filter):
     created_by: CreatedByFilter | None = None
     # Either the run's own name or that of its flow.
     any_name: NameFilter | None = None
+    # When it began or, if it has not yet, when it is to: that by which START_TIME_DESC sorts.
+    began: TimeFilter | None = None
 
 
 class TaskRunFilter(_Filter):

@@ -276,6 +276,7 @@ def mixed(book: Book) -> dict[str, str]:
             {"flow_runs": {"start_time": {"after_": "2024-05-01T12:00:00Z"}}},
             ["sub", "parent", "failed_run", "done-run"],
         ),
+        ({"flow_runs": {"began": {"before_": "2024-05-01T12:00:00Z"}}}, ["child"]),
         ({"flow_runs": {"parent_task_run_id": {"is_null_": False}}}, ["sub"]),
         (
             {"flow_runs": {"operator": "or_", "name": {"any_": ["sub"]}, "tags": {"all_": ["a"]}}},

@@ -35,6 +35,7 @@ from tidemill.filters import (
     TimeFilter,
     VariableFilter,
 )
+from tidemill.store.ordering import FLOW_RUN_BEGAN
 
 
 class Condition(NamedTuple):
@@ -174,6 +175,7 @@ def _flow_run(filter: FlowRunFilter | None, in_order: bool = False) -> Condition
         _on_nothing(filter.work_queue_name),
         _on_nothing(filter.created_by),
         _on_any_name(filter.any_name),
+        _on_time(FLOW_RUN_BEGAN, filter.began),
     )
 
 

@@ -12,11 +12,11 @@ FLOW_ORDER = {
 }
 # The orders of flow runs are those of indexes, so that the first page is read without sorting the rest.
 _NEXT_START = "CASE WHEN {0}.state_type = 'SCHEDULED' THEN {0}.{1} ELSE 9223372036854775807 END ASC, {0}.id DESC"
-_BEGAN = "coalesce(flow_run.start_time, flow_run.expected_start_time)"
+FLOW_RUN_BEGAN = "coalesce(flow_run.start_time, flow_run.expected_start_time)"
 FLOW_RUN_ORDER = {
     FlowRunSort.ID_DESC: "flow_run.id DESC",
-    FlowRunSort.START_TIME_ASC: f"{_BEGAN} ASC, flow_run.id ASC",
-    FlowRunSort.START_TIME_DESC: f"{_BEGAN} DESC, flow_run.id DESC",
+    FlowRunSort.START_TIME_ASC: f"{FLOW_RUN_BEGAN} ASC, flow_run.id ASC",
+    FlowRunSort.START_TIME_DESC: f"{FLOW_RUN_BEGAN} DESC, flow_run.id DESC",
     FlowRunSort.EXPECTED_START_TIME_ASC: "flow_run.expected_start_time ASC, flow_run.id ASC",
     FlowRunSort.EXPECTED_START_TIME_DESC: "flow_run.expected_start_time DESC, flow_run.id DESC",
     FlowRunSort.NAME_ASC: "flow_run.name ASC, flow_run.id ASC",

@@ -149,20 +149,63 @@ print(messages(), database.check())
         )
         assert printed == "['parent', 'child', 'parent again'] []\n"
 
-    def test_a_child_that_only_ends_leaves_the_parents_log_of_changes_alone(self, script: Callable[..., str]) -> None:
+    def test_a_child_that_only_ends_leaves_the_parents_transaction_alone(self, script: Callable[..., str]) -> None:
         printed = script(
             """
 write("parent")
+transaction = database.transaction()
+execute = transaction.__enter__()
+execute(LINE, ("parent again",))
 pid = os.fork()
 if not pid:
     sys.exit()
 end(pid)
-print(os.path.exists(path + "-wal"))
-write("parent again")
+assert os.path.exists(path + "-wal")
+transaction.__exit__(None, None, None)
 print(messages(), database.check())
 """
         )
-        assert printed == "True\n['parent', 'parent again'] []\n"
+        assert printed == "['parent', 'parent again'] []\n"
+
+    def test_a_child_goes_on_when_its_parent_and_others_have_ended(self, script: Callable[..., str]) -> None:
+        printed = script(
+            """
+import subprocess
+
+def child():
+    write("child")
+    os.write(said, b"!")
+    os.read(told, 1)  # the parent has ended, and with it all that it knew of the file
+    for n in range(3):
+        write("child")
+        subprocess.run([sys.executable, __file__, path, "other"], check=True)
+    os.kill(os.getpid(), 9)
+
+if sys.argv[2:]:
+    write("other")
+    database.close()
+    sys.exit()
+told, end_of_parent = os.pipe()
+child_says, said = os.pipe()
+parent = os.fork()
+if not parent:
+    write("parent")
+    pid = os.fork()
+    if not pid:
+        os.close(end_of_parent)
+        child()
+    os.read(child_says, 1)
+    database.close()
+    os._exit(0)
+end(parent)
+os.close(said)
+os.close(end_of_parent)
+while os.read(child_says, 1):  # until the child has ended
+    pass
+print([messages().count(who) for who in ("parent", "child", "other")], database.check())
+"""
+        )
+        assert printed == "[1, 4, 3] []\n"
 
     def test_a_fork_while_another_thread_writes_leaves_both_working(self, script: Callable[..., str]) -> None:
         printed = script(
@@ -185,6 +228,30 @@ print(messages().count("child"), database.check())
 """
         )
         assert printed == "20 []\n"
+
+    def test_a_fork_while_another_thread_reads_what_was_leaves_both_working(self, script: Callable[..., str]) -> None:
+        printed = script(
+            """
+import threading, warnings
+warnings.filterwarnings("ignore", message=".*fork", category=DeprecationWarning)
+done = threading.Event()
+write("parent")
+
+def keep_reading():
+    while not done.is_set():
+        with database.snapshot() as fetch:
+            fetch("SELECT message FROM log", ())
+
+thread = threading.Thread(target=keep_reading)
+thread.start()
+for n in range(50):
+    end(fork(lambda: write("child")))
+done.set()
+thread.join()
+print(messages().count("child"), database.check())
+"""
+        )
+        assert printed == "50 []\n"
 
 
 def obey_permissions() -> None:

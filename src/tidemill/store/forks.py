@@ -19,6 +19,10 @@ class Forkable(Protocol):
     @property
     def thread_lock(self) -> Lock: ...
 
+    def prepare_for_fork(self) -> None:
+        """In the process that forks, just before: lets go of what a child must not inherit."""
+        ...
+
     def forget_after_fork(self) -> None:
         """In the forked child: drops what belongs to the parent, without touching it."""
         ...
@@ -37,6 +41,9 @@ def _hold_all_before_fork() -> None:
     for database in list(_open):
         database.thread_lock.acquire()
         _held.append(database)
+    # Only now that all stand still: in one library they share what they must not be inside of.
+    for database in _held:
+        database.prepare_for_fork()
 
 
 def _let_go_after_fork() -> None:

@@ -238,6 +238,9 @@ class PostgresDatabase:
             listener.close()
         self._connections.close()
 
+    def prepare_for_fork(self) -> None:
+        """There is nothing to do: connections are the child's only if it uses them."""
+
     def forget_after_fork(self) -> None:
         """In a forked child: drops what belongs to the parent, without touching the parent's connections."""
         self._connections.forget_after_fork()

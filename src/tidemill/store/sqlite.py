@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -17,8 +18,8 @@ from tidemill.store import forks, migrate
 from tidemill.store.commit_watch import CommitWatch
 from tidemill.store.file_systems import refuse_network_file_system
 from tidemill.store.filelock import FileLock
-from tidemill.store.sqlite_errors import explained, folder_error, plain_errors, too_new
-from tidemill.store.sqlite_savepoint import Savepoint
+from tidemill.store.sqlite_errors import folder_error, plain_errors, too_new
+from tidemill.store.sqlite_transaction import Savepoint, Transaction
 from tidemill.store.thread_queue import ThreadQueue
 
 # A commit writes every page it touches whole, and a task touches about six: small pages halve what goes to the disk.
@@ -30,6 +31,7 @@ _CHECKPOINT_PAGES = 2048
 _FOREIGN_WRITER_TIMEOUT_MS = 60_000
 # Who closes while another process is in for longer is not the last to close, and so has nothing to write.
 _CLOSING_PATIENCE_SECONDS = 1.0
+_POLL_SECONDS = 0.002
 
 
 class SqliteDatabase:
@@ -54,6 +56,7 @@ class SqliteDatabase:
         self._threads = ThreadQueue()
         self._wal_pages = 0
         self._commits = 0
+        self._opened = 0
         self._watch: CommitWatch | None = None
         forks.watch(self)
 
@@ -151,13 +154,14 @@ class SqliteDatabase:
 
     def data_version(self) -> int:
         """A number that changes whenever another connection commits."""
-        return self.fetch("PRAGMA data_version")[0][0]
+        version: int = self.fetch("PRAGMA data_version")[0][0]
+        return (self._opened << 32) + version  # each connection begins to count anew
 
     def schema(self) -> int:
         """The number of the last migration that the file has had, which is not migrated now; 0 if there is no file."""
         if not os.path.exists(self.path):
             return 0
-        with plain_errors(self.path):
+        with self.thread_lock, plain_errors(self.path):
             connection: Any = apsw.Connection(self.path, flags=apsw.SQLITE_OPEN_READONLY)
             try:
                 return _schema_of(connection)
@@ -178,9 +182,9 @@ class SqliteDatabase:
 
     @contextmanager
     def snapshot(self) -> Generator[Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]]:
-        """Reads, in the block, what the database was at one moment, whatever is written meanwhile."""
+        """Reads, in the block, what the database was at one moment, whatever other processes write meanwhile."""
         self.fetch("SELECT 1")  # brings the schema up
-        with plain_errors(self.path):
+        with self.thread_lock, plain_errors(self.path):
             connection: Any = apsw.Connection(self.path, flags=apsw.SQLITE_OPEN_READWRITE)
             try:
                 connection.set_busy_timeout(_FOREIGN_WRITER_TIMEOUT_MS)
@@ -221,20 +225,23 @@ class SqliteDatabase:
         if watch is not None:
             watch.close()
         with self.thread_lock:
-            if self._connection is not None:
-                entered = self._enter_to_close()
-                try:
-                    self._connection.close()
-                    self._connection = None
-                finally:
-                    if entered:
-                        self.leave()
-            if self._read_only is not None:
-                self._read_only.close()
-                self._read_only = None
+            self._close_connections(self._enter_to_close)
             if self._queue is not None and self._depth == 0:
                 self._queue.forget()
                 self._queue = None
+
+    def _close_connections(self, enter: Callable[[], bool]) -> None:
+        if self._connection is not None:
+            entered = enter()
+            try:
+                self._connection.close()
+                self._connection = None
+            finally:
+                if entered:
+                    self.leave()
+        if self._read_only is not None:
+            self._read_only.close()
+            self._read_only = None
 
     def _enter_to_close(self) -> bool:
         try:
@@ -243,10 +250,29 @@ class SqliteDatabase:
         except StoreUnreachable:
             return False
 
+    def prepare_for_fork(self) -> None:
+        """Closes the connections; the next use opens new ones.
+
+        SQLite keeps in the process which locks it has on a file. A child would inherit that, but not the locks: it would write
+        to a log of changes that others take to be nobody's, and delete, and the file would be damaged.
+        """
+        if not self._in_transaction:  # else it is a signal handler that forks, or a finalizer, in the middle of a commit
+            self._close_connections(self._enter_to_fork)
+
+    def _enter_to_fork(self) -> bool:
+        """As `_enter_to_close`, but nothing interrupts it: what is raised before a fork gets lost."""
+        until = time.monotonic() + _CLOSING_PATIENCE_SECONDS
+        while not self.enter(wait=False):
+            if time.monotonic() > until:
+                return False
+            time.sleep(_POLL_SECONDS)
+        return True
+
     def forget_after_fork(self) -> None:
         """In a forked child: drops what belongs to the parent, without touching the parent's files or locks.
 
-        The connection is neither closed nor ever freed, since SQLite would checkpoint under the parent's feet.
+        A connection in the middle of a transaction is neither closed nor ever freed, since SQLite would checkpoint under the
+        parent's feet.
         """
         if self._connection is not None:
             import ctypes
@@ -368,6 +394,7 @@ class SqliteDatabase:
         connection.execute("PRAGMA wal_autocheckpoint=0; PRAGMA temp_store=MEMORY")
         connection.set_wal_hook(self._after_commit)
         self._inode = os.stat(self.path).st_ino
+        self._opened += 1
         self._connection = connection
         return connection
 
@@ -393,52 +420,6 @@ class SqliteDatabase:
         self._wal_pages = pages
         self._commits += 1
         return 0
-
-
-class Transaction:
-    """See `SqliteDatabase.transaction`. Not a generator, since every task's commit passes here."""
-
-    __slots__ = ("_database", "connection")
-
-    def __init__(self, database: SqliteDatabase) -> None:
-        self._database = database
-
-    def __enter__(self) -> Callable[..., Any]:
-        self._database.enter()
-        try:
-            self._database.begin()
-        except BaseException:
-            self._database.leave()
-            raise
-        try:
-            self.connection = self._database.connect()
-            self.connection.execute("BEGIN IMMEDIATE")
-        except BaseException as error:
-            self._leave(error)
-            raise
-        return self.connection.execute
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        try:
-            if error is None:
-                self.connection.execute("COMMIT")
-                self._database.checkpoint_if_due()
-        except BaseException as failure:
-            error = failure
-            raise
-        finally:
-            self._leave(error)
-
-    def _leave(self, error: BaseException | None) -> None:
-        try:
-            connection = getattr(self, "connection", None)
-            if error is not None and connection is not None and connection.in_transaction:
-                connection.execute("ROLLBACK")
-            if isinstance(error, apsw.Error):
-                raise explained(error, self._database.path) from None
-        finally:
-            self._database.end()
-            self._database.leave()
 
 
 def _schema_of(connection: Any) -> int:

@@ -47,7 +47,8 @@ export interface Why {
   cache_key: string | null;
   reason: string;
   found_in: { task_run_id: string; name: string; flow_run_id: string | null } | null;
-  parts: unknown[];
+  /** What the key was made of, and whether that differs in the run whose key comes closest. */
+  parts: { name: string; fingerprint: string; differs: boolean | null }[];
 }
 
 async function read<T>(path: string, query: Record<string, string | number | boolean> = {}): Promise<T> {
@@ -57,7 +58,7 @@ async function read<T>(path: string, query: Record<string, string | number | boo
 export const failureOf = (id: string): Promise<Failure | null> => read(`/api/ui/flow_runs/${id}/failure`);
 export const attemptsOf = (id: string): Promise<Attempt[]> => read(`/api/ui/flow_runs/${id}/attempts`);
 export const ancestorsOf = (id: string): Promise<Ancestor[]> => read(`/api/ui/flow_runs/${id}/ancestors`);
-export const whyOf = (taskRunId: string): Promise<Why | null> => read(`/api/ui/task_runs/${taskRunId}/why`);
+export const whyOf = (taskRunId: string): Promise<Why> => read(`/api/ui/task_runs/${taskRunId}/why`);
 export const linesOf = (
   id: string,
   query: { after?: number; before?: number; limit?: number; include_subflows?: boolean },

@@ -87,5 +87,5 @@ export function shortened(file: string): [string, string] {
 
 /** The name of an exception's class without its module. */
 export function className(type: string): string {
-  return type.replace(/^__main__\./, '').replace(/^builtins\./, '');
+  return type.slice(type.lastIndexOf('.') + 1);
 }

@@ -77,14 +77,17 @@ class Place:
 
     def run(self, source: str = FLOW, end: str = FAIL) -> dict[str, Any]:
         """Runs a script to its bad end; gives its flow run."""
-        script = self.folder / "script.py"
-        script.write_text(START.replace("END", end) + source)
-        done = subprocess.run([sys.executable, str(script)], env=self._environment, capture_output=True, text=True, timeout=120)
+        (self.folder / "script.py").write_text(START.replace("END", end) + source)
+        done = self.start()
         assert done.returncode != 0 or (self.folder / "mended").exists(), done.stdout + done.stderr
         if self._remote:  # what a process that was killed has not sent, the next command sends
             self.execute("tidemill journal ship")
         [run] = self.post("flow_runs/filter", {"flow_runs": {"parent_flow_run_id": {"is_null_": True}}})
         return run
+
+    def start(self) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, str(self.folder / "script.py")]
+        return subprocess.run(command, env=self._environment, capture_output=True, text=True, timeout=120)
 
     def mend(self) -> None:
         (self.folder / "mended").touch()
@@ -304,3 +307,15 @@ def test_a_subflow_run_is_retried_with_its_parent_and_repeated_by_itself(place: 
     assert answer["flow_run"]["parent_flow_run_id"] is None
     place.execute(answer["command"])
     assert (place.state(answer["flow_run"]["id"]), place.said) == ("Completed", ["load friday", "report friday"])
+
+
+def test_a_flow_of_an_imported_module_is_again_of_that_module(place: Place) -> None:
+    (place.folder / "etl.py").write_text(START.replace("END", FAIL) + FLOW)
+    (place.folder / "mended").touch()
+    (place.folder / "script.py").write_text("import etl\netl.nightly('monday')\n")
+    place.start()
+    [run] = place.post("flow_runs/filter")
+    other = place.post(f"flow_runs/{run['id']}/rerun")
+    place.execute(other["command"])
+    keys = [place.task_run(each, "load")["task_key"] for each in (run["id"], other["flow_run"]["id"])]
+    assert keys == ["etl.load", "etl.load"]

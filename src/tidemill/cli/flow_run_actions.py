@@ -20,7 +20,7 @@ from tidemill.engine.calls import resume_flow
 from tidemill.engine.definitions import FlowDefinition
 from tidemill.engine.loading import load_flow, module_that_ran
 from tidemill.exceptions import FlowRunIsLive, OrchestrationError
-from tidemill.filters import Filters, FlowRunFilter, IdFilter, Page
+from tidemill.filters import Filters, FlowFilter, FlowRunFilter, IdFilter, Page
 from tidemill.records import FlowRun
 
 # How long `cancel` waits for a run to end, and how often it looks; seconds.
@@ -140,12 +140,16 @@ def _flow_of(client: Client, run: FlowRun, entrypoint: str | None) -> FlowDefini
         raise OrchestrationError(
             f"Where the flow of flow run {run.name!r} is defined was not recorded. Say it: --entrypoint FILE:NAME"
         )
-    of_run = Filters(flow_runs=FlowRunFilter(id=IdFilter(any_=[run.id])))
-    task_runs = run_blocking(client.task_runs(of_run, page=Page(_ENOUGH_TASK_RUNS)))
-    keys = {task_run.task_key for task_run in task_runs}
+    keys = _task_keys(client, Filters(flow_runs=FlowRunFilter(id=IdFilter(any_=[run.id]))))
+    if not keys:  # it has not begun yet: then as the runs of its flow before it
+        keys = _task_keys(client, Filters(flows=FlowFilter(id=IdFilter(any_=[run.flow_id or ""]))))
     if entrypoint is None:
         return load_flow(run.entrypoint, name=run.flow_name, module=module_that_ran(run.entrypoint, keys))
     return load_flow(entrypoint, module=module_that_ran(entrypoint, keys))
+
+
+def _task_keys(client: Client, filters: Filters) -> set[str]:
+    return {task_run.task_key for task_run in run_blocking(client.task_runs(filters, page=Page(_ENOUGH_TASK_RUNS)))}
 
 
 def _call_of(client: Client, run: FlowRun) -> tuple[dict[str, Any], Any]:

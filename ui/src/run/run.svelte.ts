@@ -85,6 +85,7 @@ export class FollowedRun {
   }
 
   #again(): void {
+    if (this.missing) return;
     void this.read();
     this.#numbers.soon();
     for (const listener of this.#listeners) listener.reset();

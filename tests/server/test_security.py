@@ -223,6 +223,8 @@ def logged(caplog: Any) -> str:
         ("POST", "/api/task_runs/count", Role.VIEWER),
         ("POST", "/api/flows/paginate", Role.VIEWER),
         ("POST", "/api/flow_runs/history", Role.VIEWER),
+        ("POST", "/api/ui/flow_runs/task_run_counts", Role.VIEWER),
+        ("POST", "/api/ui/flows/activity", Role.VIEWER),
         ("POST", "/api/flow_runs/7/input/filter", Role.VIEWER),
         ("POST", "/api/events/count-by/day", Role.VIEWER),
         ("DELETE", "/api/variables/name/filter", Role.OPERATOR),

@@ -220,6 +220,7 @@ def _credential_in(authorization: str) -> str:
 # A POST whose path ends like this only reads.
 _READING = frozenset(
     {
+        "activity",
         "count",
         "count-deployments",
         "count-task-runs",
@@ -231,6 +232,7 @@ _READING = frozenset(
         "next-runs",
         "paginate",
         "read",
+        "task_run_counts",
         "validate",
     }
 )

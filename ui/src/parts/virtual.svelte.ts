@@ -60,6 +60,12 @@ export class VirtualList {
     this.#virtualizer.scrollToIndex(index, { align });
   }
 
+  /** Whether a row is in sight, or nearly so. */
+  shows(index: number): boolean {
+    const range = this.#virtualizer.range;
+    return range !== null && index >= range.startIndex && index <= range.endIndex;
+  }
+
   showEnd(): void {
     this.#virtualizer.scrollToEnd();
   }

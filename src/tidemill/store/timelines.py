@@ -48,7 +48,7 @@ class TimelineTask(msgspec.Struct, kw_only=True):
     counts: dict[StateType, int]
     first_start_ms: float | None
     last_end_ms: float | None
-    activity: Activity | None = None
+    activity: Activity | None
 
 
 class Nodes(msgspec.Struct, kw_only=True):
@@ -133,7 +133,9 @@ def _tasks(fetch: Fetch, run: bytes) -> list[TimelineTask]:
     for key, type, number, first, last in rows:
         task = found.get(key)
         if task is None:
-            task = found[key] = TimelineTask(task_key=key, name="", total=0, counts={}, first_start_ms=None, last_end_ms=None)
+            task = found[key] = TimelineTask(
+                task_key=key, name="", total=0, counts={}, first_start_ms=None, last_end_ms=None, activity=None
+            )
         task.total += number
         task.counts[StateType(type)] = number
         if first is not None:

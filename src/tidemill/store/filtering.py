@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from tidemill import clock, ids
 from tidemill.filters import (
@@ -35,6 +36,7 @@ from tidemill.filters import (
     TimeFilter,
     VariableFilter,
 )
+from tidemill.states import StateType
 from tidemill.store.ordering import FLOW_RUN_BEGAN
 
 
@@ -59,14 +61,16 @@ def flow_condition(filters: Filters) -> Condition:
     return _all(conditions)
 
 
-def flow_run_condition(filters: Filters, *, in_order: bool = False) -> Condition:
+def flow_run_condition(filters: Filters, *, in_order: bool = False, in_order_of_state: bool = False) -> Condition:
     """Which flow runs: by themselves, by their flow, and by having such task runs.
 
     Args:
         in_order: spelled so that no index is used but that of the order in which they are wanted: where many match, the first
             are found sooner by reading on than by looking all up.
+        in_order_of_state: the same of the index that has them in that order for each type of state.
     """
     conditions = [_flow_run(filters.flow_runs, in_order), *_of_deployments(filters)]
+    in_order = in_order or in_order_of_state
     if filters.flows:
         conditions.append(_within(_WITH_SUCH_A_FLOW if in_order else _OF_SUCH_FLOWS, _flow(filters.flows)))
     if filters.task_runs:
@@ -75,8 +79,12 @@ def flow_run_condition(filters: Filters, *, in_order: bool = False) -> Condition
     return _all(conditions)
 
 
-def indexed_conditions(filters: Filters) -> list[Condition] | None:
-    """Those conditions on flow runs by each of which an index finds all that match; None if it is sure to find few."""
+def indexed_conditions(filters: Filters, *, beside_state: bool = False) -> list[Condition] | None:
+    """Those conditions on flow runs by each of which an index finds all that match; None if it is sure to find few.
+
+    Args:
+        beside_state: without that on the type of state.
+    """
     filter = filters.flow_runs or FlowRunFilter()
     if filter.operator is Operator.or_:
         return []
@@ -86,13 +94,34 @@ def indexed_conditions(filters: Filters) -> list[Condition] | None:
         return None
     if any(each is not None and each.any_ is not None for each in by_text):
         return None
-    conditions: list[Condition] = []
-    state = filter.state
-    if state is not None and state.type is not None and state.type.any_ is not None and state.operator is Operator.and_:
-        conditions.append(_one_of("flow_run.state_type", [type.value for type in state.type.any_]))
+    types = None if beside_state else _types(filter)
+    conditions = [] if types is None else [_one_of("flow_run.state_type", [type.value for type in types])]
     if filters.flows is not None:
         conditions.append(_within(_OF_SUCH_FLOWS, _flow(filters.flows)))
     return conditions
+
+
+def on_each_state(filters: Filters) -> list[Filters] | None:
+    """The same filters for each type of state, one by one, to which they limit flow runs; None where they do not."""
+    filter = filters.flow_runs
+    types = None if filter is None else _types(filter)
+    if filter is None or types is None:
+        return None
+    return [_with_type(filters, filter, type) for type in dict.fromkeys(types)]
+
+
+def _types(filter: FlowRunFilter) -> list[StateType] | None:
+    """The types of state to which it limits flow runs."""
+    state = filter.state
+    if filter.operator is Operator.or_ or state is None or state.operator is Operator.or_ or state.type is None:
+        return None
+    return state.type.any_
+
+
+def _with_type(filters: Filters, filter: FlowRunFilter, type: StateType) -> Filters:
+    state = filter.state or StateFilter()
+    state = replace(state, type=replace(state.type or StateTypeFilter(), any_=[type]))
+    return replace(filters, flow_runs=replace(filter, state=state))
 
 
 def task_run_condition(filters: Filters) -> Condition:
@@ -240,7 +269,7 @@ def _on_next_start(filter: TimeFilter | None) -> Iterable[Condition]:
         yield _within("NOT {}", scheduled) if filter.is_null_ else scheduled
     if filter.before_ is not None or filter.after_ is not None:
         yield scheduled
-    yield from _on_time("flow_run.expected_start_time", msgspec.structs.replace(filter, is_null_=None))
+    yield from _on_time("flow_run.expected_start_time", replace(filter, is_null_=None))
 
 
 def _on_id(column: str, filter: IdFilter | None) -> Iterable[Condition]:

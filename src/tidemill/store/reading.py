@@ -30,12 +30,12 @@ from tidemill.store.filtering import (
     Condition,
     flow_condition,
     flow_run_condition,
-    indexed_conditions,
     log_condition,
     task_run_condition,
 )
 from tidemill.store.ordering import FLOW_ORDER, FLOW_RUN_ORDER, LOG_ORDER, TASK_RUN_ORDER
-from tidemill.store.rows import count, limits, select
+from tidemill.store.pages import chosen_flow_runs, in_one_order
+from tidemill.store.rows import count, select
 
 T = TypeVar("T")
 Fetch = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
@@ -55,8 +55,6 @@ _IS_CURRENT = (
     "(SELECT max(later.seq) FROM flow_run_state AS later WHERE later.flow_run_id = flow_run.id)"
 )
 _FROM_FLOW_RUN = f"FROM flow_run JOIN flow ON flow.id = flow_run.flow_id JOIN flow_run_state ON {_IS_CURRENT}"
-# So many are looked up and sorted before the first page is given; of more, it is looked for in their order.
-_FEW = 1000
 
 _PREFIX = re.compile(r"[0-9a-f-]+")
 
@@ -107,8 +105,7 @@ def flow_run_call(fetch: Fetch, flow_run_id: str) -> tuple[str, bytes] | None:
 def flow_runs(
     fetch: Fetch, filters: Filters = EVERYTHING, sort: FlowRunSort = FlowRunSort.ID_DESC, page: Page = FIRST_PAGE
 ) -> list[FlowRun]:
-    condition = flow_run_condition(filters, in_order=_is_common(fetch, filters))
-    return _flow_runs(fetch, condition, sort, page)
+    return _flow_runs(fetch, chosen_flow_runs(fetch, filters, sort, page), sort)
 
 
 class FlowRunVersion(NamedTuple):
@@ -122,12 +119,12 @@ class FlowRunVersion(NamedTuple):
 
 def flow_run_versions(fetch: Fetch, filters: Filters, sort: FlowRunSort, page: Page) -> list[FlowRunVersion]:
     """Which flow runs `flow_runs` would give, without reading them."""
-    condition = flow_run_condition(filters, in_order=_is_common(fetch, filters))
+    chosen = chosen_flow_runs(fetch, filters, sort, page)
     sql = (
-        f"SELECT flow_run.id, flow_run.state_id, flow_run.updated, flow_run.end_time FROM {_chosen(condition, sort)} "
+        f"SELECT flow_run.id, flow_run.state_id, flow_run.updated, flow_run.end_time FROM {chosen.sql} AS chosen "
         f"CROSS JOIN flow_run WHERE flow_run.id = chosen.run_id ORDER BY {FLOW_RUN_ORDER[sort]}"
     )
-    return [FlowRunVersion(*row) for row in fetch(sql, (*condition.bindings, *limits(page)))]
+    return [FlowRunVersion(*row) for row in fetch(sql, chosen.bindings)]
 
 
 def overdue_flow_runs(fetch: Fetch, before: int, limit: int) -> list[tuple[str, int]]:
@@ -164,7 +161,8 @@ def current_state(fetch: Fetch, flow_run_id: str) -> State[Any] | None:
 
 def find_flow_runs(fetch: Fetch, text: str, page: Page = FIRST_PAGE) -> list[FlowRun]:
     """The flow runs that `text` may mean: by id, by the beginning of an id, or by exact name; newest first."""
-    return _flow_runs(fetch, _named("flow_run", text), FlowRunSort.ID_DESC, page)
+    sort = FlowRunSort.ID_DESC
+    return _flow_runs(fetch, in_one_order(_named("flow_run", text), sort, page), sort)
 
 
 def task_run(fetch: Fetch, task_run_id: str) -> TaskRun | None:
@@ -269,30 +267,13 @@ def ancestors(fetch: Fetch, flow_run_id: str) -> list[Ancestor]:
     return [Ancestor(id=ids.from_bytes(id), name=name, flow_name=flow) for id, name, flow in rows]
 
 
-def _flow_runs(fetch: Fetch, condition: Condition, sort: FlowRunSort, page: Page) -> list[FlowRun]:
+def _flow_runs(fetch: Fetch, chosen: Condition, sort: FlowRunSort) -> list[FlowRun]:
     sql = (
-        f"SELECT {columns.FLOW_RUN}, {columns.STATE} FROM {_chosen(condition, sort)} CROSS JOIN flow_run CROSS JOIN flow "
+        f"SELECT {columns.FLOW_RUN}, {columns.STATE} FROM {chosen.sql} AS chosen CROSS JOIN flow_run CROSS JOIN flow "
         f"CROSS JOIN flow_run_state WHERE flow_run.id = chosen.run_id AND flow.id = flow_run.flow_id AND {_IS_CURRENT} "
         f"ORDER BY {FLOW_RUN_ORDER[sort]}"
     )
-    return [columns.to_flow_run(row) for row in fetch(sql, (*condition.bindings, *limits(page)))]
-
-
-def _chosen(condition: Condition, sort: FlowRunSort) -> str:
-    """Which flow runs a page has, found in an index alone: only these are then looked at."""
-    order = FLOW_RUN_ORDER[sort]
-    return f"(SELECT flow_run.id AS run_id FROM flow_run WHERE {condition.sql} ORDER BY {order} LIMIT ? OFFSET ?) AS chosen"
-
-
-def _is_common(fetch: Fetch, filters: Filters) -> bool:
-    """Whether each index that could find the flow runs that are asked for would find many."""
-    conditions = indexed_conditions(filters)
-    if conditions is None:
-        return False
-    return all(
-        fetch(f"SELECT 1 FROM flow_run WHERE {condition.sql} LIMIT 1 OFFSET ?", (*condition.bindings, _FEW))
-        for condition in conditions
-    )
+    return [columns.to_flow_run(row) for row in fetch(sql, chosen.bindings)]
 
 
 def _task_runs(fetch: Fetch, condition: Condition, sort: TaskRunSort, page: Page) -> list[TaskRun]:

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { HistoryInterval } from '../api/schema';
-import { bars, rangeOf, roundUp, spanOf, told, totals } from './activity';
+import { bars, rangeOf, roundUp, spanOf, told } from './activity';
 
 const HOUR = 3_600_000;
 
@@ -36,7 +36,6 @@ describe('bars', () => {
       { type: 'FAILED', count: 1 },
     ]));
   it('is told in words', () => expect(bar && told(bar)).toBe('7 runs · 2 completed · 4 scheduled · 1 failed'));
-  it('is summed up', () => expect(totals(bars([interval(['FAILED', 1]), interval(['FAILED', 2])]))).toEqual({ FAILED: 3 }));
 });
 
 it.each([

@@ -55,13 +55,6 @@ export function bars(intervals: readonly HistoryInterval[]): Bar[] {
   });
 }
 
-/** All bars together: how many runs there were in each state. */
-export function totals(all: readonly Bar[]): Partial<Record<StateType, number>> {
-  const counts: Partial<Record<StateType, number>> = {};
-  for (const { parts } of all) for (const { type, count } of parts) counts[type] = (counts[type] ?? 0) + count;
-  return counts;
-}
-
 /** `3 runs · 2 completed · 1 failed`. */
 export function told(bar: Bar): string {
   const parts = bar.parts.map(({ type, count }) => `${count.toLocaleString('en')} ${stateWord(type).toLowerCase()}`);

@@ -1,7 +1,8 @@
-// What the dashboard asks the server for. Subflow runs are left out, as in the list of runs: they belong to their parents.
+// What the dashboard asks the server for. As in the list of runs, subflow runs are left out: they belong to their parents.
 import { api, told } from '../api/client';
 import type { LoopHealth } from '../api/schema';
-import type { FlowRun, FlowRunFilter, FlowRunSort, StateType } from '../api/types';
+import type { FlowRun, FlowRunSort, StateType } from '../api/types';
+import { criteriaOf, queryFrom, type Criteria } from '../runs/query';
 import { bars, spanOf, type Bar, type Range } from './activity';
 
 const LINES = 8;
@@ -12,7 +13,7 @@ export interface Dashboard {
   failed: FlowRun[];
   late: FlowRun[];
   next: FlowRun[];
-  counts: { running: number; pending: number; paused: number; failed: number; late: number; scheduled: number };
+  counts: Record<'running' | 'pending' | 'paused' | 'late' | 'scheduled' | 'failed' | 'completed', number>;
   /** Of the running ones, by their ids. */
   taskRuns: Record<string, Partial<Record<StateType, number>>>;
   loops: LoopHealth[];
@@ -20,18 +21,17 @@ export interface Dashboard {
   empty: boolean;
 }
 
-const TOP: FlowRunFilter = { parent_flow_run_id: { is_null_: true } };
-
-function inState(...any_: StateType[]): FlowRunFilter {
-  return { ...TOP, state: { type: { any_ } } };
+/** What the list of runs shows at this address: numbers lead there. */
+function listed(address: Record<string, string>): Criteria {
+  return criteriaOf(queryFrom(new URLSearchParams(address)), Date.now());
 }
 
-function count(flow_runs: FlowRunFilter): Promise<number> {
-  return told(api.POST('/api/flow_runs/count', { body: { flow_runs } }));
+function count(address: Record<string, string>): Promise<number> {
+  return told(api.POST('/api/flow_runs/count', { body: listed(address) }));
 }
 
-async function list(flow_runs: FlowRunFilter, sort: FlowRunSort): Promise<FlowRun[]> {
-  return (await told(api.POST('/api/flow_runs/filter', { body: { flow_runs, sort, limit: LINES } }))) as FlowRun[];
+async function list(body: Criteria, sort: FlowRunSort): Promise<FlowRun[]> {
+  return (await told(api.POST('/api/flow_runs/filter', { body: { ...body, sort, limit: LINES } }))) as FlowRun[];
 }
 
 async function readBars(range: Range, now: number): Promise<Bar[]> {
@@ -40,7 +40,7 @@ async function readBars(range: Range, now: number): Promise<Bar[]> {
     history_start: new Date(begin).toISOString(),
     history_end: new Date(end).toISOString(),
     history_interval_seconds: range.width / 1000,
-    flow_runs: TOP,
+    ...listed({}),
   };
   return bars(await told(api.POST('/api/flow_runs/history', { body })));
 }
@@ -56,26 +56,26 @@ async function readLoops(): Promise<LoopHealth[]> {
 
 export async function readDashboard(range: Range): Promise<Dashboard> {
   const now = Date.now();
-  const since = new Date(now - range.milliseconds).toISOString();
-  const failing = { ...inState('FAILED', 'CRASHED'), start_time: { after_: since } };
-  const late: FlowRunFilter = { ...TOP, state: { name: { any_: ['Late'] } } };
-  const waiting: FlowRunFilter = { ...TOP, state: { type: { any_: ['SCHEDULED'] }, name: { not_any_: ['Late'] } } };
+  const failing = { state: 'FAILED,CRASHED', since: range.name };
+  const waiting = listed({ state: 'SCHEDULED' });
+  waiting.flow_runs.state = { type: { any_: ['SCHEDULED'] }, name: { not_any_: ['Late'] } };
   const [drawn, running, failed, lateRuns, next, loops, flows, ...counted] = await Promise.all([
     readBars(range, now),
     readRunning(),
-    list(failing, 'START_TIME_DESC'),
-    list(late, 'EXPECTED_START_TIME_ASC'),
+    list(listed(failing), 'START_TIME_DESC'),
+    list(listed({ name: 'Late' }), 'EXPECTED_START_TIME_ASC'),
     list(waiting, 'NEXT_SCHEDULED_START_TIME_ASC'),
     readLoops(),
     told(api.POST('/api/flows/count', { body: {} })),
-    count(inState('RUNNING', 'CANCELLING')),
-    count(inState('PENDING')),
-    count(inState('PAUSED')),
+    count({ state: 'RUNNING,CANCELLING' }),
+    count({ state: 'PENDING' }),
+    count({ state: 'PAUSED' }),
+    count({ name: 'Late' }),
+    count({ state: 'SCHEDULED' }),
     count(failing),
-    count(late),
-    count(waiting),
+    count({ state: 'COMPLETED', since: range.name }),
   ]);
-  const [runningCount, pending, paused, failedCount, lateCount, scheduled] = counted;
+  const [runningCount, pending, paused, lateCount, scheduled, failedCount, completed] = counted;
   return {
     bars: drawn,
     running: running.runs,
@@ -85,12 +85,12 @@ export async function readDashboard(range: Range): Promise<Dashboard> {
     next,
     loops,
     empty: flows === 0,
-    counts: { running: runningCount, pending, paused, failed: failedCount, late: lateCount, scheduled },
+    counts: { running: runningCount, pending, paused, late: lateCount, scheduled, failed: failedCount, completed },
   };
 }
 
 async function readRunning(): Promise<Pick<Dashboard, 'taskRuns'> & { runs: FlowRun[] }> {
-  const runs = await list(inState('RUNNING', 'CANCELLING'), 'START_TIME_DESC');
+  const runs = await list(listed({ state: 'RUNNING,CANCELLING' }), 'START_TIME_DESC');
   if (runs.length === 0) return { runs, taskRuns: {} };
   const body = { flow_run_ids: runs.map((run) => run.id) };
   const taskRuns = await told(api.POST('/api/ui/flow_runs/task_run_counts', { body }));

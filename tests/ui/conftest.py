@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import re
 import runpy
+import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from signal import SIGTERM
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
 
 import httpx2
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tidemill.server import page
+
+if TYPE_CHECKING:
+    from tests.conftest import Process
 
 ROOT = Path(__file__).resolve().parents[2]
 UI = ROOT / "ui"
@@ -69,6 +74,10 @@ class Server:
         self.api.close()
         self.process.send_signal(signal)
         self.process.communicate(timeout=_PATIENCE_SECONDS)
+
+    def run(self, name: str) -> Any:
+        """The flow run of this name, or None."""
+        return next(iter(self.runs(name={"any_": [name]})), None)
 
     def _told(self, response: httpx2.Response) -> Any:
         assert response.is_success, f"{response.request.url}: {response.status_code} {response.text}"
@@ -173,18 +182,60 @@ def browser() -> Iterator[Browser]:
         started.close()
 
 
+@pytest.fixture(scope="session")
+def place(tmp_path_factory: pytest.TempPathFactory, start_server: StartServer) -> Server:
+    """A server for tests that run flows of their own beside those of others."""
+    return start_server(tmp_path_factory.mktemp("place") / "home")
+
+
 @pytest.fixture
-def open_page(browser: Browser) -> Iterator[Open]:
+def work(place: Server, start_script: Callable[..., Process]) -> Callable[..., Process]:
+    """Starts a script whose flows are recorded where that server looks."""
+    return lambda source, *args: start_script(source, *args, env={"TIDEMILL_HOME": str(place.home)})
+
+
+@pytest.fixture
+def execute(place: Server, environment_for: Callable[..., dict[str, str]]) -> Callable[[str], None]:
+    """Runs a command line that the page has shown."""
+
+    def run(line: str) -> None:
+        program, *arguments = shlex.split(line)
+        assert program == "tidemill"
+        done = subprocess.run(
+            [sys.executable, "-m", "tidemill", *arguments],
+            env=environment_for(place.home),
+            capture_output=True,
+            text=True,
+            timeout=_PATIENCE_SECONDS,
+        )
+        assert done.returncode == 0, done.stderr
+
+    return run
+
+
+@pytest.fixture
+def excused() -> list[str]:
+    """Patterns of what the browser may say in this test, because the test makes it happen."""
+    return []
+
+
+@pytest.fixture
+def open_page(browser: Browser, excused: list[str]) -> Iterator[Open]:
     contexts: list[BrowserContext] = []
     complaints: list[str] = []
 
-    def listen(page: Page) -> None:
+    def listen(page: Page, url: str) -> None:
         def hear(kind: str, text: str) -> None:
             if kind in ("error", "warning") and not _OF_AN_ANSWER.search(text):
                 complaints.append(f"{page.url}: {text}")
 
+        def look(asked: str) -> None:
+            if urlsplit(asked).scheme in ("http", "https", "ws", "wss") and urlsplit(asked).netloc != urlsplit(url).netloc:
+                complaints.append(f"{page.url} asks somebody else: {asked}")
+
         page.on("console", lambda message: hear(message.type, message.text))
         page.on("pageerror", lambda error: complaints.append(f"{page.url}: {error}"))
+        page.on("request", lambda request: look(request.url))
 
     def start(
         server: Server | str,
@@ -201,8 +252,9 @@ def open_page(browser: Browser) -> Iterator[Open]:
         contexts[-1].set_default_timeout(PATIENCE_MS)
         contexts[-1].grant_permissions(["clipboard-read", "clipboard-write"])
         page = contexts[-1].new_page()
-        listen(page)
-        page.goto((server if isinstance(server, str) else server.url) + path)
+        url = server if isinstance(server, str) else server.url
+        listen(page, url)
+        page.goto(url + path)
         if ready is not None:
             page.locator(ready).first.wait_for()
         return page
@@ -210,7 +262,8 @@ def open_page(browser: Browser) -> Iterator[Open]:
     yield start
     for context in contexts:
         context.close()
-    assert not complaints, "\n".join(complaints)
+    unexcused = [said for said in complaints if not any(re.search(pattern, said) for pattern in excused)]
+    assert not unexcused, "\n".join(unexcused)
 
 
 @pytest.fixture(scope="session")

@@ -52,7 +52,7 @@ export class Axis {
     let begin = from;
     for (const gap of [...this.gaps, { from: Infinity, to: Infinity }]) {
       const end = Math.min(to, gap.from);
-      for (let n = Math.ceil(begin / step - 1e-9); n * step <= end; n++)
+      for (let n = Math.ceil(begin / step - 1e-9) || 0; n * step <= end; n++)
         ticks.push({ at: n * step, text: tickText(n * step, step) });
       begin = Math.max(begin, gap.to);
       if (begin > to) break;

@@ -58,7 +58,7 @@ export function drawShape(
   context.restore();
 }
 
-const CHARACTER = 6.3;
+const CHARACTER = 6.7;
 
 /** As much of a text as has room, about; nothing where that says nothing. */
 export function shortened(text: string, room: number): string {

@@ -29,6 +29,8 @@ interface Name {
   x: number;
   y: number;
   room: number;
+  /** Beside its bar, where lines may cross it. */
+  outside: boolean;
 }
 const names: Name[] = [];
 let nameCount = 0;
@@ -105,7 +107,7 @@ function collect(picture: Picture, block: Block, top: number): void {
       const x = straight ? (from - view.from) * scale : toX(picture, from);
       const end = straight ? (to - view.from) * scale : toX(picture, to);
       const state = graph.state[node] as number;
-      const right = Math.max(end, x + LEAST_WIDTH);
+      let right = Math.max(end, x + LEAST_WIDTH);
       if (right <= (reached[state] as number) + 0.5) continue;
       const shown = Math.max(x, reached[state] as number);
       reached[state] = right;
@@ -115,7 +117,7 @@ function collect(picture: Picture, block: Block, top: number): void {
         // Failures are higher than others, so that they are found without colours.
         const less = state === CODES.FAILED || state === CODES.CRASHED ? 0 : bar / 6;
         (solids[state] as Rectangles).add(shown, y + less, right - shown, bar - 2 * less);
-        if (detailed) nameBar(picture, lane, place, block, x, right, y + bar / 2);
+        if (detailed) right = nameBar(picture, lane, place, block, before, x, right, y + bar / 2);
       } else {
         if (Number.isNaN(start)) waiting.add(x, y + bar / 2 - 4, right - x, 8);
         else {
@@ -123,7 +125,7 @@ function collect(picture: Picture, block: Block, top: number): void {
           (solids[state] as Rectangles).add(x, y, 3, bar);
           whisker(picture, graph.since[node] as number, x, before, y + bar / 2);
         }
-        nameBar(picture, lane, place, block, x, right, y + bar / 2);
+        right = nameBar(picture, lane, place, block, before, x, right, y + bar / 2);
       }
       before = right;
     }
@@ -137,24 +139,35 @@ function whisker(picture: Picture, since: number, x: number, before: number, y: 
   if (x - from > 3) waiting.add(from, y - 0.75, x - from, 1.5);
 }
 
+/** Puts a name into its bar, or beside it where there is room; says how far to the right there is none any more. */
 function nameBar(
   picture: Picture,
   lane: readonly number[],
   place: number,
   block: Block,
+  before: number,
   x: number,
   right: number,
   y: number,
-): void {
-  if (nameCount >= MOST_NAMES || right < 0) return;
-  const inside = right - Math.max(x, 0);
-  const next = lane[place + 1];
-  const free = next === undefined ? picture.width : toX(picture, begin(block.graph, next));
+): number {
+  if (nameCount >= MOST_NAMES || right < 0) return right;
   const node = lane[place] as number;
-  const length = widthOf(nameOf(block.graph, node)) + ICON + 12;
-  if (inside >= length || (inside > 60 && inside > free - right)) addName(block, node, Math.max(x, 0) + 7, y, inside - 10);
-  else if (free - right > 46) addName(block, node, right + 5, y, free - right - 10);
-  else if (inside >= ICON + 8) addName(block, node, Math.max(x, 0) + 7, y, inside - 10);
+  const next = lane[place + 1];
+  const inside = right - Math.max(x, 0);
+  const behind = (next === undefined ? picture.width : Math.min(picture.width, toX(picture, begin(block.graph, next)))) - right;
+  const length = widthOf(nameOf(block.graph, node)) + ICON + 10;
+  if (inside >= length + 4) addName(block, node, Math.max(x, 0) + 7, y, inside - 10, false);
+  else if (behind >= length) {
+    addName(block, node, right + 5, y, behind - 8, true);
+    return right + 5 + length;
+  } else if (x - before >= length + 6) addName(block, node, x - length - 2, y, length, true);
+  else if (inside > 60 || inside > behind) {
+    if (inside >= ICON + 10) addName(block, node, Math.max(x, 0) + 7, y, inside - 10, false);
+  } else if (behind > 46) {
+    addName(block, node, right + 5, y, behind - 10, true);
+    return right + behind;
+  }
+  return right;
 }
 
 /** A subflow can be opened; it says so. */
@@ -163,13 +176,14 @@ function nameOf(graph: Block['graph'], node: number): string {
   return graph.child[node] === null ? name : `▸ ${name}`;
 }
 
-function addName(block: Block, node: number, x: number, y: number, room: number): void {
-  const name = (names[nameCount] ??= { graph: block.graph, node, x, y, room });
+function addName(block: Block, node: number, x: number, y: number, room: number, outside: boolean): void {
+  const name = (names[nameCount] ??= { graph: block.graph, node, x, y, room, outside });
   name.graph = block.graph;
   name.node = node;
   name.x = x;
   name.y = y;
   name.room = room;
+  name.outside = outside;
   nameCount++;
 }
 
@@ -183,10 +197,16 @@ function flush(context: CanvasRenderingContext2D, picture: Picture): void {
   // Failures lie above the others.
   for (let state = STATES - 1; state >= 0; state--) (solids[state] as Rectangles).fill(context, colours.solid[state] as string);
   for (let n = 0; n < nameCount; n++) {
-    const { graph, node, x, y, room } = names[n] as Name;
+    const { graph, node, x, y, room, outside } = names[n] as Name;
     const state = graph.state[node] as number;
-    drawShape(context, state, x, y - ICON / 2, ICON, colours.solid[state] as string);
     const text = shortened(nameOf(graph, node), room - ICON - 4);
+    if (outside) {
+      context.globalAlpha = 0.75;
+      context.fillStyle = colours.surface;
+      context.fillRect(x - 2, y - 8, widthOf(text) + ICON + 8, 16);
+      context.globalAlpha = 1;
+    }
+    drawShape(context, state, x, y - ICON / 2, ICON, colours.solid[state] as string);
     if (text === '') continue;
     context.fillStyle = colours.text;
     context.fillText(text, x + ICON + 4, y + 0.5);

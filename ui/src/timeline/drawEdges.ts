@@ -29,11 +29,12 @@ function trace(context: CanvasRenderingContext2D, picture: Picture, { graph, fro
     ? endOf(picture, graph.end[from] as number, call ? begin(graph, from) : null)
     : graph.taskOf(from).lastEnd;
   const into = sink.lanes ? begin(graph, to) : graph.taskOf(to).firstStart;
-  const x = toX(picture, Number.isNaN(out) ? picture.now : out);
   const right = toX(picture, Number.isNaN(into) ? picture.now : into);
+  // Of a group, some have ended before others; so something may follow from it while it goes on.
+  const x = Math.min(toX(picture, Number.isNaN(out) ? picture.now : out), source.lanes ? Infinity : right);
   if (Math.max(x, right) < 0 || Math.min(x, right) > width) return;
   // It leaves and arrives level; what begins before the other has ended makes a loop.
-  const bend = Math.min(60, Math.max(12, Math.abs(right - x) / 2, Math.abs(downTo - y) / 4));
+  const bend = Math.min(60, Math.max(8, Math.abs(right - x) / 2, Math.abs(downTo - y) / 6));
   context.moveTo(x, y);
   context.bezierCurveTo(x + bend, y, right - bend, downTo, right, downTo);
 }

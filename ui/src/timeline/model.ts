@@ -98,12 +98,12 @@ export class Graph {
         task.total = told.total;
         task.counts.fill(0);
         for (const [type, number] of Object.entries(told.counts)) task.counts[CODES[type as StateType]] = number;
-        task.firstStart = this.since0(told.first_start_ms);
-        task.lastEnd = this.since0(told.last_end_ms);
-        const activity = told.activity;
-        task.activity = activity
-          ? { begin: activity.begin_ms - this.origin, width: activity.width_ms, running: activity.running }
-          : null;
+        task.firstStart = this.relative(told.first_start_ms);
+        task.lastEnd = this.relative(told.last_end_ms);
+        // The answer for one task has none.
+        const { activity } = told;
+        if (activity)
+          task.activity = { begin: activity.begin_ms - this.origin, width: activity.width_ms, running: activity.running };
         task.version++;
       }
       return place;
@@ -122,8 +122,8 @@ export class Graph {
       this.write(place, {
         state: CODES[nodes.state_type[n] ?? 'PENDING'],
         stateName: nodes.state_name[n] ?? '',
-        start: this.since0(nodes.start_ms[n] ?? null),
-        end: this.since0(nodes.end_ms[n] ?? null),
+        start: this.relative(nodes.start_ms[n] ?? null),
+        end: this.relative(nodes.end_ms[n] ?? null),
         attempt: nodes.attempt[n] ?? 1,
         runs: nodes.run_count[n] ?? 0,
       });
@@ -266,7 +266,7 @@ export class Graph {
     );
   }
 
-  private since0(milliseconds: number | null): number {
+  private relative(milliseconds: number | null): number {
     return milliseconds === null ? NaN : milliseconds - this.origin;
   }
 

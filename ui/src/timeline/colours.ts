@@ -45,11 +45,15 @@ export function readColours(): Colours {
   };
 }
 
-/** Two colours as `#rrggbb`, so much of the first. */
+/** Two colours as `#rrggbb`, or as the `#rgb` to which the build shortens them: so much of the first, the rest of the other. */
 export function mixed(one: string, other: string, part: number): string {
-  const channel = (at: number): string => {
-    const value = parseInt(one.slice(at, at + 2), 16) * part + parseInt(other.slice(at, at + 2), 16) * (1 - part);
-    return Math.round(value).toString(16).padStart(2, '0');
-  };
-  return `#${channel(1)}${channel(3)}${channel(5)}`;
+  const others = channels(other);
+  const shares = channels(one).map((value, channel) => Math.round(value * part + (others[channel] as number) * (1 - part)));
+  return `#${shares.map((value) => value.toString(16).padStart(2, '0')).join('')}`;
+}
+
+function channels(colour: string): number[] {
+  const digits = colour.slice(1);
+  const whole = digits.length === 3 ? [...digits].map((digit) => digit + digit).join('') : digits;
+  return [0, 2, 4].map((at) => parseInt(whole.slice(at, at + 2), 16));
 }

@@ -49,7 +49,7 @@ def recorded_for():
 
 
 @flow(validate_parameters=False)
-def plain(a: Asked): ...
+def asking(a: Asked): ...
 
 
 class Shop:
@@ -63,8 +63,8 @@ class Shop:
 
 def test_once_for_all_runs(recorded_for):
     for n in range(3):
-        plain(n)
-    assert recorded_for()["plain"]["properties"] == {"a": {"title": "a", "type": "string", "position": 0}}
+        asking(n)
+    assert recorded_for()["asking"]["properties"] == {"a": {"title": "a", "type": "string", "position": 0}}
     assert Asked.times == 1
 
 
@@ -100,13 +100,13 @@ def test_under_another_name_and_in_another_database_again(recorded_for, tmp_path
 
 
 def test_what_is_known_stays_behind_when_a_flow_travels(recorded_for):
-    plain(1)
-    changed = plain.with_options(name="travelled")
+    asking(1)
+    changed = asking.with_options(name="travelled")
     changed(1)
     assert b"schema_known" not in pickle.dumps(changed)
     pickle.loads(pickle.dumps(changed))(1)
     assert Asked.times == 3
-    assert set(recorded_for()) == {"plain", "travelled"}
+    assert set(recorded_for()) == {"asking", "travelled"}
 
 
 def test_what_cannot_be_told_harms_no_run_and_is_tried_once(recorded_for):

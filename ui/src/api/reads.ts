@@ -1,68 +1,44 @@
-// What our own pages ask beside the field's API; each answer is described in docs/rest.md.
+// What our own pages ask beside the field's API.
 import { api, told } from './client';
+import type * as schema from './schema';
 import type { StateType } from './types';
 
 type Counts = Partial<Record<StateType, number>>;
 
-export interface Failure {
-  type: string;
-  message: string;
-  traceback: string;
-  task_run_id: string | null;
-  task_run_name: string | null;
-  flow_run_id: string;
+export type Failure = schema.Failure;
+export type Attempt = Omit<schema.Attempt, 'counts'> & { counts: Counts };
+export type Ancestor = schema.Ancestor;
+export type LinesPage = schema.Lines;
+export type Why = schema.WhyCached;
+
+const ofRun = (id: string) => ({ path: { flow_run_id: id } });
+
+/** The exception that made a run fail, and where it came from. */
+export function failureOf(id: string): Promise<Failure | null> {
+  return told<Failure | null>(api.GET('/api/ui/flow_runs/{flow_run_id}/failure', { params: ofRun(id) }));
 }
 
-export interface Attempt {
-  attempt: number;
-  type: StateType;
-  name: string;
-  message: string | null;
-  began_ms: number;
-  ended_ms: number | null;
-  executed: number;
-  reused: number;
-  counts: Counts;
+export async function attemptsOf(id: string): Promise<Attempt[]> {
+  return (await told(api.GET('/api/ui/flow_runs/{flow_run_id}/attempts', { params: ofRun(id) }))) as Attempt[];
 }
 
-export interface Ancestor {
-  id: string;
-  name: string;
-  flow_name: string | null;
+/** The runs around a run, from the outermost to its parent. */
+export function ancestorsOf(id: string): Promise<Ancestor[]> {
+  return told(api.GET('/api/ui/flow_runs/{flow_run_id}/ancestors', { params: ofRun(id) }));
 }
 
-export interface LinesPage {
-  seq: number[];
-  level: number[];
-  at_ms: number[];
-  message: string[];
-  task_run: (number | null)[];
-  task_runs: { id: string; name: string | null }[];
-  more: boolean;
-  total: number;
+/** Why the cache was hit or missed. */
+export function whyOf(taskRunId: string): Promise<Why> {
+  return told(api.GET('/api/ui/task_runs/{task_run_id}/why', { params: { path: { task_run_id: taskRunId } } }));
 }
 
-export interface Why {
-  hit: boolean;
-  cache_key: string | null;
-  reason: string;
-  found_in: { task_run_id: string; name: string; flow_run_id: string | null } | null;
-  /** What the key was made of, and whether that differs in the run whose key comes closest. */
-  parts: { name: string; fingerprint: string; differs: boolean | null }[];
-}
-
-async function read<T>(path: string, query: Record<string, string | number | boolean> = {}): Promise<T> {
-  return (await told(api.GET(path as never, { params: { query } } as never))) as T;
-}
-
-export const failureOf = (id: string): Promise<Failure | null> => read(`/api/ui/flow_runs/${id}/failure`);
-export const attemptsOf = (id: string): Promise<Attempt[]> => read(`/api/ui/flow_runs/${id}/attempts`);
-export const ancestorsOf = (id: string): Promise<Ancestor[]> => read(`/api/ui/flow_runs/${id}/ancestors`);
-export const whyOf = (taskRunId: string): Promise<Why> => read(`/api/ui/task_runs/${taskRunId}/why`);
-export const linesOf = (
+/** The first lines of a log after a number, or the last ones before one. */
+export function linesOf(
   id: string,
   query: { after?: number; before?: number; limit?: number; include_subflows?: boolean },
-): Promise<LinesPage> => read(`/api/ui/flow_runs/${id}/lines`, query);
+): Promise<LinesPage> {
+  return told(api.GET('/api/ui/flow_runs/{flow_run_id}/lines', { params: { ...ofRun(id), query } }));
+}
 
 /** How many task runs are in each state. */
 export async function taskRunCounts(id: string): Promise<Counts> {

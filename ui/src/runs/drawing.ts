@@ -53,7 +53,7 @@ function drawAxes(context: CanvasRenderingContext2D, view: View, colours: Colour
   for (const seconds of durationTicks(view)) {
     const top = Math.round(y(view, seconds)) + 0.5;
     line(context, LEFT, top, LEFT + view.width, top);
-    context.fillText(duration(seconds).replace(/ 00 [sm]$|\.\d+/, ''), LEFT - 8, top);
+    context.fillText(duration(seconds).replace(/ 00 [sm]$|\.\d+/, ''), LEFT - 8, Math.min(Math.max(top, 7), view.height - 5));
   }
   const offset = utc ? 0 : -new Date(view.to).getTimezoneOffset() * 60_000;
   const { step, moments } = timeTicks(view, offset);

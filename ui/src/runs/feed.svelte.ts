@@ -141,11 +141,13 @@ export class Feed {
     const body = { ...criteriaOf(this.query, Date.now()), sort: 'START_TIME_DESC' as const, limit: DOTS };
     try {
       const runs = await told(api.POST('/api/ui/flow_runs/history', { body }));
+      const now = Date.now();
       this.dots = runs.map((run) => ({
         id: run.id,
         type: run.state_type as StateType,
         at: Date.parse(run.timestamp),
         seconds: run.duration,
+        since: run.state_type === 'RUNNING' ? now : null,
       }));
     } catch {
       // the list itself says what is wrong

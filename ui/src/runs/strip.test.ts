@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { durationTicks, nearest, timeAt, timeTicks, viewOf, withDots, x, y, type Dot } from './strip';
+import { durationTicks, grown, nearest, timeAt, timeTicks, viewOf, withDots, x, y, type Dot } from './strip';
 
 function dot(id: string, at: number, seconds = 1): Dot {
-  return { id, type: 'COMPLETED', at, seconds };
+  return { id, type: 'COMPLETED', at, seconds, since: null };
 }
 
 describe('viewOf', () => {
@@ -38,6 +38,11 @@ it('takes in changes, and keeps the newest', () => {
     ['d', 1],
     ['b', 9],
   ]);
+});
+
+it('lets grow what goes on', () => {
+  const dots = grown([dot('a', 1, 2), { ...dot('b', 1, 2), since: 1000 }], 4000);
+  expect(dots.map(({ seconds }) => seconds)).toEqual([2, 5]);
 });
 
 it('writes round durations and times', () => {

@@ -9,6 +9,8 @@ export interface Dot {
   /** When it began, in milliseconds. */
   at: number;
   seconds: number;
+  /** It goes on since this moment, beside the seconds. */
+  since: number | null;
 }
 
 /** The part of time and of durations that is shown, and the size of the picture in pixels. */
@@ -26,8 +28,15 @@ export function dotOf(run: FlowRun): Dot {
     id: run.id,
     type: run.state_type ?? 'PENDING',
     at: beganAt(run) ?? Date.now(),
-    seconds: run.estimated_run_time,
+    ...(run.state_type === 'RUNNING' && run.state
+      ? { seconds: run.total_run_time, since: Date.parse(run.state.timestamp) }
+      : { seconds: run.estimated_run_time, since: null }),
   };
+}
+
+/** The same dots, as long as they have gone on by now. */
+export function grown(dots: readonly Dot[], now: number): readonly Dot[] {
+  return dots.map((dot) => (dot.since === null ? dot : { ...dot, seconds: dot.seconds + Math.max(0, now - dot.since) / 1000 }));
 }
 
 /** The newest of these and those, each run once. */
@@ -122,9 +131,9 @@ const STEPS = [
 
 /** Round moments to be written below the strip, and how far they are apart. `offset` is that of the zone, in milliseconds. */
 export function timeTicks(view: View, offset: number): { step: number; moments: number[] } {
-  const most = Math.max(2, Math.floor(view.width / 130));
+  const most = Math.max(3, Math.floor(view.width / 110));
   const span = view.to - view.from;
-  const step = STEPS.find((each) => span / each <= most) ?? span;
+  const step = STEPS.find((each) => span / each < most) ?? span;
   const first = Math.ceil((view.from + offset) / step) * step - offset;
   const moments: number[] = [];
   for (let moment = first; moment <= view.to; moment += step) moments.push(moment);

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
+import type { Cell } from '../api/schema';
 import type { LastRun } from '../flows/activity';
 import { againCommand } from './again';
-import { cellName, cellPath, heights, type Cell } from './grid';
+import { cellName, cellPath, heights } from './grid';
 
 const run = { id: 'r', name: 'brave-owl', seconds: 4 } as LastRun;
 const cell: Cell = { state_type: 'FAILED', total: 3, seconds: 1.5, task_run_id: null };

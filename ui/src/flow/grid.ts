@@ -1,23 +1,8 @@
 // Runs of a flow beside each other, and what became of each of its tasks in them.
-import type { StateType } from '../api/types';
+import type { Cell } from '../api/schema';
 import type { LastRun } from '../flows/activity';
 import { stateWord } from '../parts/states';
 import { duration, plural } from '../parts/times';
-
-export interface Cell {
-  /** The worst, if the task ran several times. */
-  state_type: StateType;
-  total: number;
-  seconds: number;
-  /** If there is only one. */
-  task_run_id: string | null;
-}
-
-export interface Grid {
-  /** The oldest first. */
-  runs: LastRun[];
-  tasks: { task_key: string; name: string; cells: (Cell | null)[] }[];
-}
 
 /** Where a cell leads: to the task run if it stands for one, else to its run's task runs. */
 export function cellPath(cell: Cell, run: LastRun): string {
@@ -26,7 +11,8 @@ export function cellPath(cell: Cell, run: LastRun): string {
 
 export function cellName(task: string, cell: Cell, run: LastRun): string {
   const many = cell.total > 1 ? ` · ${plural(cell.total, 'task run')}, the worst is shown` : '';
-  return `${task} in ${run.name} · ${stateWord(cell.state_type)}, ${duration(cell.seconds)}${many}`;
+  const time = cell.seconds === null ? '' : `, ${duration(cell.seconds)}`;
+  return `${task} in ${run.name} · ${stateWord(cell.state_type)}${time}${many}`;
 }
 
 /** How high the bar of a run is, in percent of the longest. */

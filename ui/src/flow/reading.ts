@@ -1,8 +1,8 @@
 // What the page of a flow asks the server for.
 import { api, told } from '../api/client';
+import type { Grid } from '../api/schema';
 import type { Flow, FlowRun } from '../api/types';
 import { readActivity, type FlowActivity } from '../flows/activity';
-import type { Grid } from './grid';
 
 const RUNS = 50;
 const DOTS = 100;
@@ -28,5 +28,5 @@ export async function readFlow(id: string): Promise<FlowRead> {
     ),
     told(api.GET('/api/ui/flows/{flow_id}/grid', { params: { path, query: { last: COLUMNS } } })),
   ]);
-  return { flow: flow as Flow, activity: flows[0] ?? null, runs: runs as FlowRun[], grid: grid as Grid };
+  return { flow: flow as Flow, activity: flows[0] ?? null, runs: runs as FlowRun[], grid };
 }

@@ -1,29 +1,11 @@
 // What flows have done lately, as the server sums it up.
 import { api, told } from '../api/client';
+import type * as schema from '../api/schema';
+import type { ShownRun } from '../api/schema';
 import type { StateType } from '../api/types';
 
-export interface LastRun {
-  id: string;
-  name: string;
-  state_type: StateType;
-  state_name: string;
-  start_ms: number | null;
-  seconds: number;
-}
-
-export interface FlowActivity {
-  flow_id: string;
-  name: string;
-  tags: string[];
-  runs: number;
-  by_state: Partial<Record<StateType, number>>;
-  /** Of those that ended; null if none did. */
-  success_rate: number | null;
-  mean_seconds: number | null;
-  p95_seconds: number | null;
-  /** The newest last. */
-  last_runs: LastRun[];
-}
+export type LastRun = ShownRun;
+export type FlowActivity = Omit<schema.FlowActivity, 'by_state'> & { by_state: Partial<Record<StateType, number>> };
 
 export const SORTS = [
   { name: 'last_run', words: 'Last run' },
@@ -33,16 +15,6 @@ export const SORTS = [
 ] as const;
 export type Sort = (typeof SORTS)[number]['name'];
 
-export interface Asked {
-  flow_ids?: string[];
-  name_like?: string;
-  since?: string;
-  last?: number;
-  limit?: number;
-  offset?: number;
-  sort?: Sort;
-}
-
-export function readActivity(body: Asked): Promise<{ total: number; flows: FlowActivity[] }> {
-  return told(api.POST('/api/ui/flows/activity', { body })) as Promise<{ total: number; flows: FlowActivity[] }>;
+export function readActivity(body: schema.ActivityQuery): Promise<{ total: number; flows: FlowActivity[] }> {
+  return told(api.POST('/api/ui/flows/activity', { body }));
 }

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import type { TaskRun } from '../api/types';
-import { filterOf, listed, updated } from './taskRuns';
+import { filterOf, growsAtEnd, listed, outdated, updated } from './taskRuns';
 
 const run = (id: string, at: string, child: string | null = null) =>
   ({ id, updated: at, state: { state_details: { child_flow_run_id: child } } }) as unknown as TaskRun;
@@ -28,3 +28,11 @@ it('updates the rows that are there, and tells of others', () => {
 });
 
 it('does not count what stands for a subflow run', () => expect(updated([], [run('c', '1', 'child')]).others).toBe(false));
+
+it('knows when rows would move', () => {
+  const all = listed(new URLSearchParams());
+  const failed = listed(new URLSearchParams('task_state=FAILED'));
+  expect([growsAtEnd(all), growsAtEnd(failed), growsAtEnd({ ...all, sort: 'NAME_ASC' })]).toEqual([true, false, false]);
+  const rows = [{ state_type: 'FAILED' }, { state_type: 'RUNNING' }] as TaskRun[];
+  expect([outdated(rows, all), outdated(rows, failed), outdated(rows.slice(0, 1), failed)]).toEqual([false, true, false]);
+});

@@ -55,6 +55,16 @@ export function updated(rows: readonly TaskRun[], changed: readonly TaskRun[]): 
   return { rows: merged, others: [...news.values()].some((run) => !run.state?.state_details['child_flow_run_id']) };
 }
 
+/** Whether new rows come after all others, so that nothing that is there moves. */
+export function growsAtEnd({ states, sort }: Listed): boolean {
+  return states.length === 0 && sort === 'EXPECTED_START_TIME_ASC';
+}
+
+/** Whether one of the rows has left the states that are asked for. */
+export function outdated(rows: readonly TaskRun[], { states }: Listed): boolean {
+  return states.length > 0 && rows.some((row) => row.state_type !== null && !states.includes(row.state_type));
+}
+
 /** Which order a click on a column's head asks for. */
 export function turned(sort: Sort, [first, second]: readonly [Sort, Sort]): Sort {
   return sort === first ? second : first;

@@ -96,7 +96,7 @@ function collect(picture: Picture, block: Block, top: number): void {
     const lane = lanes.lanes[n] as number[];
     const y = top + n * laneHeight + (laneHeight - bar) / 2;
     reached.fill(-Infinity);
-    let before = -Infinity;
+    let before = 0;
     for (let place = lanes.firstSeen(lane, fromTime); place < lane.length; place++) {
       const node = lane[place] as number;
       const start = graph.start[node] as number;
@@ -155,7 +155,7 @@ function nameBar(
   const next = lane[place + 1];
   const inside = right - Math.max(x, 0);
   const behind = (next === undefined ? picture.width : Math.min(picture.width, toX(picture, begin(block.graph, next)))) - right;
-  const length = widthOf(nameOf(block.graph, node)) + ICON + 10;
+  const length = widthOf(nameOf(picture, block.graph, node)) + ICON + 10;
   if (inside >= length + 4) addName(block, node, Math.max(x, 0) + 7, y, inside - 10, false);
   else if (behind >= length) {
     addName(block, node, right + 5, y, behind - 8, true);
@@ -170,10 +170,11 @@ function nameBar(
   return right;
 }
 
-/** A subflow can be opened; it says so. */
-function nameOf(graph: Block['graph'], node: number): string {
+/** A subflow can be opened and folded; it says so. */
+function nameOf(picture: Picture, graph: Block['graph'], node: number): string {
   const name = label(graph.name[node] as string);
-  return graph.child[node] === null ? name : `▸ ${name}`;
+  const child = graph.child[node] ?? null;
+  return child === null ? name : `${picture.rows.unfolded.has(child) ? '▾' : '▸'} ${name}`;
 }
 
 function addName(block: Block, node: number, x: number, y: number, room: number, outside: boolean): void {
@@ -199,10 +200,10 @@ function flush(context: CanvasRenderingContext2D, picture: Picture): void {
   for (let n = 0; n < nameCount; n++) {
     const { graph, node, x, y, room, outside } = names[n] as Name;
     const state = graph.state[node] as number;
-    const text = shortened(nameOf(graph, node), room - ICON - 4);
+    const text = shortened(nameOf(picture, graph, node), room - ICON - 4);
     if (outside) {
       context.globalAlpha = 0.75;
-      context.fillStyle = colours.surface;
+      context.fillStyle = graph === picture.root ? colours.surface : colours.nested;
       context.fillRect(x - 2, y - 8, widthOf(text) + ICON + 8, 16);
       context.globalAlpha = 1;
     }

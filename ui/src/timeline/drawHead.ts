@@ -52,7 +52,8 @@ export function drawHead(context: CanvasRenderingContext2D, picture: Picture): v
   for (const gap of axis.gaps) {
     const from = toX(picture, gap.from);
     const to = toX(picture, gap.to);
-    const text = duration((gap.to - gap.from) / 1000);
+    const short = duration((gap.to - gap.from) / 1000);
+    const text = to - from > widthOf(`${short} idle`) ? `${short} idle` : short;
     context.fillStyle = colours.sunken;
     context.fillRect(from, 0, to - from, AXIS);
     context.fillStyle = colours.soft;

@@ -28,9 +28,10 @@ export function allEdges(rows: Rows): Edge[] | null {
   return edges;
 }
 
-/** The edges of one thing, at most so many as are called few. */
+/** The edges of one thing, at most so many as are called few; none of the head of a group that is opened. */
 export function edgesOf(rows: Rows, target: Target): Edge[] {
   const { block } = target;
+  if (block.kind === 'group' && block.open && target.node === null) return [];
   const graph = block.kind === 'subflow' && block.caller ? block.caller : block.graph;
   const one = block.kind === 'subflow' ? block.node : target.node;
   const isIt =

@@ -47,6 +47,8 @@ export interface Folding {
 export class Rows {
   blocks: Block[] = [];
   height = 0;
+  /** The subflow runs whose contents are shown. */
+  readonly unfolded = new Set<string>();
   private readonly byTask = new Map<Graph, Block[]>();
 
   /** Lays everything out; names beside loose bars get `gap` milliseconds. */
@@ -54,6 +56,7 @@ export class Rows {
     const densities = new Map(this.blocks.map((block) => [key(block), block.density]));
     this.blocks = [];
     this.byTask.clear();
+    this.unfolded.clear();
     this.add(root, 0, folding, gap, densities);
     this.stack();
   }
@@ -128,7 +131,8 @@ export class Rows {
   ): void {
     const child = caller.child[node];
     const graph = child ? folding.subflow(child) : undefined;
-    if (!graph) return;
+    if (!child || !graph) return;
+    this.unfolded.add(child);
     const empty = { y: 0, height: 0, task: -1, open: true, lanes: null, top: HEADER, laneHeight: LANE, density: null };
     this.blocks.push({ ...empty, kind: 'subflow', graph, depth: depth + 1, node, caller });
     this.add(graph, depth + 1, folding, gap, densities);

@@ -49,6 +49,7 @@ export class Scene {
   private timer: ReturnType<typeof setTimeout> | undefined;
   private again: ReturnType<typeof setTimeout> | undefined;
   private answered = 0;
+  private stopped = false;
 
   constructor(readonly flowRunId: string) {}
 
@@ -77,6 +78,7 @@ export class Scene {
   }
 
   stop(): void {
+    this.stopped = true;
     clearTimeout(this.timer);
     clearTimeout(this.again);
   }
@@ -275,7 +277,7 @@ export class Scene {
       try {
         this.busy = true;
         if (child !== null) await this.loadSubflow(child);
-        else await this.loadMore(block);
+        else if (await this.loadMore(block)) void this.loadRest(key, block);
       } catch (error) {
         this.opened.delete(key);
         throw error;
@@ -293,12 +295,23 @@ export class Scene {
     this.subflows.set(flowRunId, graph);
   }
 
-  /** Reads more runs of a group of which the server has told only how many there are. */
-  async loadMore(block: Block): Promise<void> {
+  /** Reads more runs of a group of which the server has told only how many there are; says whether that was not all. */
+  async loadMore(block: Block): Promise<boolean> {
     const task = block.graph.tasks[block.task];
-    if (!task || task.members.length >= task.total) return;
-    block.graph.read(await readTask(block.graph.flowRunId, task.key, task.members.length));
+    if (!task || task.members.length >= task.total) return false;
+    const before = task.members.length;
+    block.graph.read(await readTask(block.graph.flowRunId, task.key, before));
     this.layOut();
+    return task.members.length > before && task.members.length < task.total;
+  }
+
+  /** Reads all runs of a group, bit by bit, as long as it is open. */
+  private async loadRest(key: string, block: Block): Promise<void> {
+    try {
+      while (!this.stopped && this.opened.has(key) && (await this.loadMore(block)));
+    } catch (error) {
+      this.error = error;
+    }
   }
 
   /** Marks what has this text in its name. */

@@ -1,5 +1,6 @@
 """A store to test against, one for each kind of database, and short ways to fill it."""
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -134,6 +135,19 @@ def open_same_store(address: str) -> Iterator[OpenStore]:
     yield open_it
     for store in opened:
         store.database.close()
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def lasting_desk(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, own_schema: Any) -> Iterator[Desk]:
+    """A desk for all tests of a file that leave in its store what was there."""
+    with contextlib.ExitStack() as stack:
+        if request.param == "postgres":
+            address = stack.enter_context(own_schema(request.getfixturevalue("postgres")))
+        else:
+            address = str(tmp_path_factory.mktemp("store") / "sqlite.db")
+        store = open_store(address, durability="process")
+        stack.callback(store.database.close)
+        yield Desk(store, address)
 
 
 @pytest.fixture

@@ -95,8 +95,8 @@ export async function rerun(id: string, parameters: Record<string, unknown>, nam
   return answer as ToExecute;
 }
 
-/** Lets a paused run go on, with what it waits for. */
-export async function resume(id: string, input: Record<string, unknown> | null): Promise<void> {
+/** Lets a paused run go on, with what it waits for; tells its state then: SCHEDULED, if no process waited for that. */
+export async function resume(id: string, input: Record<string, unknown> | null): Promise<StateType | null> {
   const verdict = await told(
     api.POST('/api/flow_runs/{flow_run_id}/resume', {
       params: { path: { flow_run_id: id } },
@@ -105,4 +105,5 @@ export async function resume(id: string, input: Record<string, unknown> | null):
   );
   const reason = refused(verdict as Verdict);
   if (reason !== null) throw new Error(reason);
+  return (verdict.state?.type as StateType | undefined) ?? null;
 }

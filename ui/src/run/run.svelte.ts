@@ -37,13 +37,16 @@ export class FollowedRun {
   }
 
   start(): () => void {
+    // The timeline follows the subflow runs too: so the two share a stream.
     const stop = follow(
-      { flowRunIds: [this.id], kinds: ['flow-run', 'task-run'] },
+      { flowRunIds: [this.id], includeSubflows: true, kinds: ['flow-run', 'task-run'] },
       {
         flowRun: (run) => {
           if (run.id === this.id) this.#set(run);
         },
-        taskRun: (run) => this.#heard(run),
+        taskRun: (run) => {
+          if (run.flow_run_id === this.id) this.#heard(run);
+        },
         deleted: (id) => {
           if (id === this.id) this.deleted = true;
         },

@@ -44,7 +44,8 @@ export class LogSource {
     const stop = follow(
       {
         ...(this.of.flowRunId === null ? {} : { flowRunIds: [this.of.flowRunId] }),
-        includeSubflows: this.of.includeSubflows ?? false,
+        // As the rest of the page follows it: so they share a stream.
+        includeSubflows: !this.of.taskRunId,
         kinds: ['log'],
       },
       { log: (line) => this.#heard(line), opened: () => void this.read(), reset: () => void this.read() },
@@ -130,7 +131,8 @@ export class LogSource {
   }
 
   #heard(line: Log): void {
-    if (this.of.taskRunId && line.task_run_id !== this.of.taskRunId) return;
+    const { taskRunId, flowRunId, includeSubflows } = this.of;
+    if (taskRunId ? line.task_run_id !== taskRunId : !includeSubflows && line.flow_run_id !== flowRunId) return;
     this.#waiting.push(line);
     this.#timer ??= setTimeout(() => void this.#apply(), TOGETHER);
   }

@@ -33,7 +33,7 @@ export function draw(
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
   context.clearRect(0, 0, view.width + LEFT, view.height + BELOW);
   context.font = '11px system-ui, sans-serif';
-  drawAxes(context, view, colours, utc);
+  if (dots.length > 0) drawAxes(context, view, colours, utc);
   context.save();
   context.beginPath();
   context.rect(LEFT, 0, view.width, view.height + RADIUS);

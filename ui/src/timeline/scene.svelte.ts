@@ -32,6 +32,10 @@ export class Scene {
   selected = $state.raw<Target | null>(null);
   search = $state('');
   found = $state(0);
+  /** How many task runs there are. */
+  total = $state(0);
+  /** The flow run goes on. */
+  going = $state(false);
   /** What is being read for somebody who has opened it. */
   busy = $state(false);
 
@@ -217,7 +221,10 @@ export class Scene {
   measure(): void {
     const { root } = this;
     if (!root) return;
-    let end = root.states.at(-1)?.at ?? 0;
+    const last = root.states.at(-1);
+    this.total = root.total;
+    this.going = last !== undefined && GOING_ON.has(last.type);
+    let end = last?.at ?? 0;
     for (const { lastEnd, firstStart } of root.tasks) end = Math.max(end, lastEnd || 0, firstStart || 0);
     if (this.going) end = Math.max(end, this.now) * AHEAD;
     this.axis = new Axis(gapsOf(root.states, end));
@@ -229,11 +236,6 @@ export class Scene {
   tick(): void {
     this.measure();
     this.revision++;
-  }
-
-  get going(): boolean {
-    const last = this.root?.states.at(-1);
-    return last !== undefined && GOING_ON.has(last.type);
   }
 
   /** Until when what has not ended is drawn. */

@@ -83,7 +83,8 @@ export function criteriaOf(query: RunsQuery, now: number): Criteria {
   if (!query.subflows) filter.parent_task_run_id = { is_null_: true };
   if (states.length + names.length > 0) {
     filter.state = {
-      operator: 'or_',
+      // Alone, each is found in an index; joined with nothing by "or" it is not.
+      ...(states.length > 0 && names.length > 0 && { operator: 'or_' as const }),
       ...(states.length > 0 && { type: { any_: [...states] } }),
       ...(names.length > 0 && { name: { any_: [...names] } }),
     };

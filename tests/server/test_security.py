@@ -161,6 +161,27 @@ def test_when_a_token_was_last_used_is_noted_now_and_then(served, secret_of, wai
     assert last_used() == noted
 
 
+def test_while_nobody_can_be_looked_up_it_is_said_so(served, secret_of, caplog):
+    secret = secret_of("viewer")
+    with served.store.transaction() as execute:
+        execute("DROP TABLE token", ())
+    served.services.security.tokens_changed()
+    for headers in ({}, {"Authorization": f"Bearer {secret}"}):
+        answer = served.api.get("/version", headers=headers)
+        assert (answer.status_code, "no such table" in answer.json()["detail"]) == (503, True)
+    assert served.api.get("/health").status_code == 200
+    with (
+        pytest.raises(InvalidStatus, match="403"),
+        connect(f"{served.url.replace('http', 'ws')}/api/events/out", additional_headers={"Authorization": "Bearer x"}),
+    ):
+        pass
+    with connect(f"{served.url.replace('http', 'ws')}/api/events/out", subprotocols=["prefect"]) as client:
+        client.send('{"type": "auth", "token": "x"}')
+        with pytest.raises(ConnectionClosed, match="1013"):
+            client.recv(timeout=30)
+    assert {record.exc_info for record in caplog.records} == {None}
+
+
 def test_who_fails_too_often_is_not_looked_at_any_more(serve):
     served = serve(server_api_auth_string=PASSWORD)
     served.services.security._attempts._waiting = 10**6  # nobody has to wait

@@ -6,6 +6,7 @@ read. It is then counted and written to the access log, whatever became of it.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable
 from typing import Any, cast
@@ -14,9 +15,11 @@ import msgspec
 from litestar.config.cors import CORSConfig
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send, WebSocketScope
 
+from tidemill.exceptions import StoreError
 from tidemill.server.access_log import WRITERS, Answered
 from tidemill.server.addresses import Addresses, is_of_page
 from tidemill.server.bodies import BodyCutOff, checked
+from tidemill.server.errors import status_of
 from tidemill.server.metrics import Metrics
 from tidemill.server.page import Page
 from tidemill.server.security import NotAuthenticated, Refused, User, address_of, role_needed
@@ -41,6 +44,9 @@ _ASK_FOR_PASSWORD: Header = (b"www-authenticate", b'Basic realm="Tidemill", char
 _ASK_FOR_TOKEN: Header = (b"www-authenticate", b"Bearer")
 _STREAM = b"text/event-stream"
 _WEBSOCKET_POLICY_VIOLATION = 1008
+_WEBSOCKET_TRY_AGAIN_LATER = 1013
+
+_log = logging.getLogger("tidemill.server")
 
 
 class WrongHost(Refused):
@@ -98,6 +104,10 @@ class Front:
                 return
             except BodyCutOff:
                 return
+            except StoreError as error:  # it is not known who the user is
+                _log.error("%s %s: %s", scope["method"], path, error)
+                await outgoing.answer(status_of(error), {"detail": str(error), "exception_message": str(error)}, [])
+                return
             if of_page:
                 await self._page(scope, receive, outgoing.send)
             else:
@@ -129,6 +139,11 @@ class Front:
         except Refused as refusal:
             await receive()
             await send({"type": "websocket.close", "code": _WEBSOCKET_POLICY_VIOLATION, "reason": str(refusal)[:120]})
+            return
+        except StoreError as error:
+            _log.error("CONNECT %s: %s", scope["path"], error)
+            await receive()
+            await send({"type": "websocket.close", "code": _WEBSOCKET_TRY_AGAIN_LATER, "reason": "The database is away."})
             return
         with self._services.metrics.listening("websocket"):
             await self._app(scope, receive, send)

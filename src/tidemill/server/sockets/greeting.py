@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any
 
 import msgspec
 from litestar import WebSocket
 from litestar.exceptions import WebSocketDisconnect
-from litestar.status_codes import WS_1002_PROTOCOL_ERROR, WS_1008_POLICY_VIOLATION
+from litestar.status_codes import WS_1002_PROTOCOL_ERROR, WS_1008_POLICY_VIOLATION, WS_1013_TRY_AGAIN_LATER
 
+from tidemill.exceptions import StoreError
 from tidemill.server.services import Services
 
 Socket = WebSocket[Any, Any, Any]
 
 SUBPROTOCOL = "prefect"
 _PATIENCE_SECONDS = 30.0
+
+
+_log = logging.getLogger("tidemill.server")
 
 
 class _Auth(msgspec.Struct, tag_field="type", tag="auth"):
@@ -79,7 +84,12 @@ async def refuse(socket: Socket, code: int, reason: str) -> None:
 
 
 async def _allowed(socket: Socket, services: Services, token: str | None) -> bool:
-    if await services.security.admits_socket(socket.scope, token):
-        return True
+    try:
+        if await services.security.admits_socket(socket.scope, token):
+            return True
+    except StoreError as error:  # it is not known who the client is
+        _log.error("CONNECT %s: %s", socket.scope["path"], error)
+        await refuse(socket, WS_1013_TRY_AGAIN_LATER, str(error))
+        return False
     await refuse(socket, WS_1008_POLICY_VIOLATION, "This server needs a token, or its name and password, that may do this.")
     return False

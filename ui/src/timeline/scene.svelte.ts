@@ -4,7 +4,7 @@ import { ENDED, GOING_ON } from '../api/types';
 import { Axis, gapsOf } from './axis';
 import type { Colours } from './colours';
 import { allEdges, edgesOf, type Edge } from './edges';
-import { Graph, type Change } from './model';
+import { Graph, type Change, type FlowState } from './model';
 import type { Picture } from './picture';
 import { read, readTask } from './reading';
 import { Rows, begin, type Block, type Target } from './rows';
@@ -156,7 +156,7 @@ export class Scene {
   }
 
   /** Reads again in a while: as seldom as it takes for the server not to mind. */
-  private loadSoon(): void {
+  loadSoon(): void {
     this.again ??= setTimeout(
       () => {
         this.again = undefined;
@@ -336,6 +336,11 @@ export class Scene {
 
   isFound(graph: Graph, node: number): boolean {
     return this.hits === null || this.hits.get(graph)?.[node] === 1;
+  }
+
+  /** The state that the flow run was in, as the band above everything shows it. */
+  stateAt(time: number): FlowState | null {
+    return this.root?.states.findLast(({ at }) => at <= time) ?? null;
   }
 
   target(taskRunId: string): Target | null {

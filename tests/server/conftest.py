@@ -20,7 +20,7 @@ from tidemill import orchestration
 from tidemill.ids import new_id
 from tidemill.records import NewFlowRun
 from tidemill.server.access import StoreAccess
-from tidemill.server.app import create_app
+from tidemill.server.app import Application, create_routes
 from tidemill.server.page import Page
 from tidemill.server.services import Services
 from tidemill.settings import Settings, load
@@ -28,6 +28,42 @@ from tidemill.states import Pending
 from tidemill.store import Store, open_store
 
 Serve = Callable[..., "Served"]
+
+
+_idle: dict[tuple[object, ...], list[Application]] = {}
+
+
+def _look(settings: Settings) -> tuple[object, ...]:
+    """What routes are made by."""
+    return settings.ui_serve_base, repr(settings.server_cors_origins)
+
+
+def _application(settings: Settings) -> Application:
+    """One that nobody uses now: to make its routes takes as long as many a test."""
+    idle = _idle.get(_look(settings))
+    return idle.pop() if idle else create_routes(settings)
+
+
+class Prompt(uvicorn.Server):
+    """uvicorn's server, which stops when it is told to, and not only when it next looks."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._runs = threading.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop, self._told = asyncio.get_running_loop(), asyncio.Event()
+        self._runs.set()
+        await super().startup(sockets)
+
+    async def main_loop(self) -> None:
+        await self.on_tick(0)  # which sets the date that answers have
+        await self._told.wait()
+
+    def stop(self) -> None:
+        self._runs.wait()
+        self.should_exit = True
+        self._loop.call_soon_threadsafe(self._told.set)
 
 
 class Served:
@@ -41,13 +77,15 @@ class Served:
         # As the event loop sets it on sockets that it makes itself: else each answer waits 40 ms for an acknowledgement.
         self._listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
-        app = create_app(self.services, Page(page, settings.ui_serve_base))
-        config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="on")
-        self._server = uvicorn.Server(config)
+        self._app = _application(settings)
+        self._app.serve(self.services, Page(page, settings.ui_serve_base))
+        config = uvicorn.Config(self._app, log_level="warning", access_log=False, lifespan="on")
+        self._server = Prompt(config)
         # Not `server.run`, which takes the signals of the process for itself.
         self._thread = threading.Thread(target=lambda: asyncio.run(self._server.serve([self._listening])))
         self._thread.start()
-        self.api = httpx2.Client(base_url=f"{self.url}/api", timeout=30)
+        # Reading certificates takes longer than most tests.
+        self.api = httpx2.Client(base_url=f"{self.url}/api", timeout=30, verify=False)
 
     def _open(self) -> Store:
         return open_store(self.settings.database_address, durability=self.settings.durability)
@@ -67,14 +105,16 @@ class Served:
 
     def stop(self) -> None:
         """Stops the server as a signal would."""
-        self._server.should_exit = True
-        self._thread.join()
+        if self._thread.is_alive():
+            self._server.stop()
+            self._thread.join()
         self._listening.close()
 
     def close(self) -> None:
         self.api.close()
         self.stop()
         self.store.database.close()
+        _idle.setdefault(_look(self.settings), []).append(self._app)
 
 
 @pytest.fixture

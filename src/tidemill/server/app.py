@@ -8,6 +8,7 @@ from litestar import Litestar, Router
 from litestar.di import Provide
 from litestar.plugins import PluginProtocol
 from litestar.plugins.core import MsgspecDIPlugin
+from litestar.types import ASGIApp
 
 from tidemill.server import openapi
 from tidemill.server.access import StoreAccess
@@ -49,6 +50,7 @@ from tidemill.server.routes import (
 )
 from tidemill.server.services import Services
 from tidemill.server.sockets import events_in, events_out, logs_out
+from tidemill.settings import Settings
 
 # The routes under /api, by what they are about.
 _ROUTES = {
@@ -71,7 +73,19 @@ _ROUTES = {
 
 class Application(Litestar):
     """The framework without its plugins for records of pydantic and attrs: ours are of neither, and to load pydantic takes
-    10 MiB and a tenth of the time until the server answers."""
+    10 MiB and a tenth of the time until the server answers.
+
+    To make the routes takes long; what they answer from is put under them then.
+    """
+
+    services: Services
+    _behind_front: ASGIApp | None = None
+
+    def serve(self, services: Services, page: Page) -> None:
+        """From now on it answers from these services, which it closes when it stops, and shows this page."""
+        self.services = services
+        self._behind_front = self._behind_front or self.asgi_handler
+        self.asgi_handler = Front(self._behind_front, page, services)
 
     @staticmethod
     def _get_default_plugins(plugins: list[PluginProtocol]) -> list[PluginProtocol]:
@@ -81,12 +95,22 @@ class Application(Litestar):
 def create_app(services: Services, page: Page | None = None) -> Litestar:
     """The application over these services, which it closes when it stops, and the web page: by default the one of this
     installation."""
+    app = create_routes(services.settings)
+    app.serve(services, page or Page(find(), services.settings.ui_serve_base))
+    return app
+
+
+def create_routes(settings: Settings) -> Application:
+    """The application, which is to be told from what it `serve`s."""
 
     def provide_services() -> Services:
-        return services
+        return app.services
 
     def provide_store() -> StoreAccess:
-        return services.access
+        return app.services.access
+
+    async def close() -> None:
+        await app.services.close()
 
     routers: list[Any] = [
         Router("/api", route_handlers=[handler for module in modules for handler in module.HANDLERS], tags=[tag])
@@ -99,14 +123,12 @@ def create_app(services: Services, page: Page | None = None) -> Litestar:
             "store": Provide(provide_store, sync_to_thread=False),
         },
         exception_handlers=EXCEPTION_HANDLERS,
-        on_shutdown=[services.close],
-        openapi_config=openapi.config(services.settings.ui_serve_base),
+        on_shutdown=[close],
+        openapi_config=openapi.config(settings.ui_serve_base),
         # The front looks at bodies before anything else does.
         request_max_body_size=None,
-        cors_config=cors_of(services.settings),
+        cors_config=cors_of(settings),
         # How the process logs is the program's business.
         logging_config=None,
     )
-    page = page or Page(find(), services.settings.ui_serve_base)
-    app.asgi_handler = Front(app.asgi_handler, page, services)
     return app

@@ -49,7 +49,8 @@ def main() -> int:
         browser = stack.enter_context(_browser())
         print(f"Chromium {browser.version}, drawn by the processor, {options.loads} loads of each", flush=True)
         bench = Bench(browser, folder, options.loads, options.scale)
-        bench.ours(sides[0])
+        if options.only != "peer":
+            bench.ours(sides[0])
         for other in sides[1:]:
             bench.peers(other)
     return 0
@@ -222,7 +223,12 @@ def _run_of(server: Server, tasks: int) -> str:
 
 
 def _post(server: Server, path: str, body: Any) -> Any:
+    deadline = time.monotonic() + 120
     answer = httpx2.post(f"{server.url}/{path}", json=body, timeout=120)
+    # A server on SQLite may be busy with what it was told before.
+    while answer.status_code == 503 and time.monotonic() < deadline:
+        time.sleep(0.5)
+        answer = httpx2.post(f"{server.url}/{path}", json=body, timeout=120)
     if not answer.is_success:
         raise SystemExit(f"{path}: {answer.status_code} {answer.text}")
     return answer.json()
@@ -242,6 +248,7 @@ def _browser() -> Iterator[Browser]:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer", help="the interpreter of an environment with the peer (run.py --make-peer)")
+    parser.add_argument("--only", choices=["", "peer"], default="", help="one of the pages")
     parser.add_argument("--loads", type=int, default=7, help="how often each page is opened")
     parser.add_argument("--scale", type=float, default=1.0, help="how much of the runs and task runs")
     parser.add_argument("--folder", type=Path, help="where the homes are made")

@@ -92,6 +92,7 @@ class Open(Protocol):
 
     Args:
         ready: what is on the page once it is there; by default its heading.
+        clock: the page's time can be moved on, by `page.clock`.
     """
 
     def __call__(
@@ -103,6 +104,7 @@ class Open(Protocol):
         height: int = 900,
         theme: str = "light",
         ready: str | None = "main h1",
+        clock: bool = False,
         **context: Any,
     ) -> Page: ...
 
@@ -245,12 +247,15 @@ def open_page(browser: Browser, excused: list[str]) -> Iterator[Open]:
         height: int = 900,
         theme: str = "light",
         ready: str | None = "main h1",
+        clock: bool = False,
         **context: Any,
     ) -> Page:
         options: Mapping[str, Any] = {"color_scheme": theme, "timezone_id": "Europe/Oslo", **context}
         contexts.append(browser.new_context(viewport={"width": width, "height": height}, **options))
         contexts[-1].set_default_timeout(PATIENCE_MS)
         contexts[-1].grant_permissions(["clipboard-read", "clipboard-write"])
+        if clock:
+            contexts[-1].clock.install()
         page = contexts[-1].new_page()
         url = server if isinstance(server, str) else server.url
         listen(page, url)

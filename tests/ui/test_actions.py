@@ -57,8 +57,8 @@ def broken(place, work, tmp_path):
     return make
 
 
-def open_run(open_page, server, run):
-    page = open_page(server, f"/runs/{run['id']}")
+def open_run(open_page, server, run, **how):
+    page = open_page(server, f"/runs/{run['id']}", **how)
     expect(page.locator(STATE)).not_to_be_empty()
     return page
 
@@ -159,8 +159,7 @@ def test_a_state_is_set_with_a_reason(place, broken, open_page):
 
 def test_what_is_deleted_can_be_taken_back(place, broken, open_page):
     (run,) = broken("lucky-cat")
-    page = open_run(open_page, place, run)
-    page.clock.install()
+    page = open_run(open_page, place, run, clock=True)
     choose_of_menu(page, "Delete")
     expect(page.get_by_text("lucky-cat is deleted")).to_be_visible()
     expect(page.get_by_role("heading", name="Runs")).to_be_visible()
@@ -173,8 +172,7 @@ def test_what_is_deleted_can_be_taken_back(place, broken, open_page):
 
 def test_what_is_not_taken_back_is_deleted(place, broken, open_page, wait_until):
     broken("doomed-rat")
-    page = open_run(open_page, place, place.run("doomed-rat"))
-    page.clock.install()
+    page = open_run(open_page, place, place.run("doomed-rat"), clock=True)
     choose_of_menu(page, "Delete")
     expect(page.get_by_text("doomed-rat is deleted")).to_be_visible()
     assert place.run("doomed-rat") is not None
@@ -223,8 +221,8 @@ def three(broken, request):
     return names
 
 
-def open_chosen(open_page, server, names, chosen):
-    page = open_page(server, f"/runs?q={names[0][:-2]}")
+def open_chosen(open_page, server, names, chosen, **how):
+    page = open_page(server, f"/runs?q={names[0][:-2]}", **how)
     for name in chosen:
         page.get_by_role("checkbox", name=f"Choose {name}").check()
     return page
@@ -247,8 +245,7 @@ def test_many_are_retried_at_once(place, three, execute, open_page, tmp_path):
 
 
 def test_many_are_deleted_at_once(place, three, open_page, wait_until):
-    page = open_chosen(open_page, place, three, three[1:])
-    page.clock.install()
+    page = open_chosen(open_page, place, three, three[1:], clock=True)
     page.get_by_role("group", name="Chosen runs").get_by_role("button", name="Delete").click()
     expect(page.get_by_role("row").filter(has_text=three[1])).to_have_count(0)
     page.clock.run_for(20_000)

@@ -91,10 +91,9 @@ def test_a_server_that_comes_back_is_heard_again(tmp_path, open_page, start_serv
 @pytest.mark.parametrize("address", ["/", "/runs", "/runs/{run}", "/runs/{run}?tab=task-runs", "/flows", "/flows/{flow}"])
 def test_a_page_at_rest_asks_for_nothing(address, scene, open_page):
     run = next(run for run in scene.runs() if run["flow_name"] == "weather")
-    # Time goes by as it is told to, for the page. The server goes on saying that it is there, or would be taken for lost.
-    page = open_page(scene, address.format(run=run["id"], flow=run["flow_id"]))
+    page = open_page(scene, address.format(run=run["id"], flow=run["flow_id"]), clock=True)
     page.wait_for_load_state("load")
-    page.clock.install()
+    # What is asked for when the stream has begun is asked for soon. After 40 seconds of silence it would be taken for lost.
     page.clock.run_for(8_000)
     asked = []
     page.on("request", lambda request: asked.append(request.url))

@@ -34,7 +34,13 @@ from sides import SOURCE, Side, tidemill
 _SIZES = (1_000, 10_000, 100_000)
 _RUNS = 100_000
 _PEER_RUNS = 1_000
+# Its page asks port 4200, wherever it comes from, unless it is told otherwise.
+_PEER_SETTINGS = {"PREFECT_UI_API_URL": "/api"}
+# The newer of its two pages, which it opens by itself.
+_PEER_PAGE = "/v2/runs"
 _PEER_ROW = 'main a[href*="/flow-run/"]'
+# Nobody else is asked, whatever a page wants.
+_BROWSER_OPTIONS = ["--no-sandbox", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
 _AT_REST_SECONDS = 20.0
 _CHANGES = 15
 _SETTINGS = {"TIDEMILL_LOGGING_LEVEL": "ERROR", "TIDEMILL_DURABILITY": "relaxed"}
@@ -82,18 +88,18 @@ class Bench:
         with running(side, full, {}) as server:
             self._list(f"list of {self._scaled(_RUNS):,} runs", server, "/runs", "a.run")
             self._list(f"dashboard over {self._scaled(_RUNS):,} runs", server, "/", "main section, main a")
-            self._rest(server, side, full)
+            self._rest(server, side, full, "/runs")
 
     def peers(self, side: Side) -> None:
         print(f"\n{side.name}", flush=True)
         home = self._folder / side.name
-        with running(side, home, {}) as server:
+        with running(side, home, _PEER_SETTINGS) as server:
             _work(server.side, home, self._scaled(_SIZES[0]), {})
             _make_runs(server, self._scaled(_PEER_RUNS))
             run = _run_of(server, self._scaled(_SIZES[0]))
-            self._list(f"list of {self._scaled(_PEER_RUNS):,} runs", server, "/runs", _PEER_ROW)
-            self._run(f"run of {self._scaled(_SIZES[0]):,} tasks", server, f"/runs/flow-run/{run}", "graph-v2")
-            self._rest(server, side, home)
+            self._list(f"list of {self._scaled(_PEER_RUNS):,} runs", server, _PEER_PAGE, _PEER_ROW)
+            self._run(f"run of {self._scaled(_SIZES[0]):,} tasks", server, f"{_PEER_PAGE}/flow-run/{run}", "graph-v2")
+            self._rest(server, side, home, _PEER_PAGE)
 
     def _scaled(self, count: int) -> int:
         # The workload's loop takes whole thousands, or fewer.
@@ -139,10 +145,10 @@ class Bench:
         _post(server, f"flow_runs/{run}/set_state", {"state": {"type": "RUNNING", "name": name}, "force": True})
         return tab.seen_at() - sent * 1000
 
-    def _rest(self, server: Server, side: Side, home: Path) -> None:
+    def _rest(self, server: Server, side: Side, home: Path, path: str) -> None:
         ours = side.module == "tidemill"
         with opened(self._browser) as tab:
-            tab.go(_page(server), "/runs", None)
+            tab.go(_page(server), path, None)
             tab.settle()
             self._say("a list at rest", tab.at_rest(_AT_REST_SECONDS))
             if ours:
@@ -240,7 +246,7 @@ def _browser() -> Iterator[Browser]:
     if found is None:
         raise SystemExit("There is no chromium. On Debian: apt-get install chromium")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=found, args=_BROWSER_OPTIONS)
         yield browser
         browser.close()
 

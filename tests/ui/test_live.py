@@ -94,8 +94,8 @@ def test_a_page_at_rest_asks_for_nothing(address, scene, open_page):
     page = open_page(scene, address.format(run=run["id"], flow=run["flow_id"]), clock=True)
     page.wait_for_load_state("load")
     # What is asked for when the stream has begun is asked for soon. After 40 seconds of silence it would be taken for lost.
-    page.clock.run_for(8_000)
+    page.clock.run_for(5_000)
     asked = []
     page.on("request", lambda request: asked.append(request.url))
-    page.clock.run_for(25_000)
+    page.clock.run_for(18_000)
     assert asked == []

@@ -60,6 +60,15 @@ class Prompt(uvicorn.Server):
         await self.on_tick(0)  # which sets the date that answers have
         await self._told.wait()
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        await asyncio.sleep(0)  # for those who have gone already
+        if self.server_state.connections or self.server_state.tasks:
+            await super().shutdown(sockets)  # which gives them a tenth of a second
+        else:
+            await self.lifespan.shutdown()
+
     def stop(self) -> None:
         self._runs.wait()
         self.should_exit = True

@@ -25,9 +25,10 @@ from tidemill.exceptions import (
     StoreUnreachable,
 )
 from tidemill.records import Batch, NewFlowRun, RunPolicy
-from tidemill.settings import DatabaseLimits
+from tidemill.settings import DEFAULT_LIMITS, DatabaseLimits
 from tidemill.states import COMPLETED, RUNNING, Failed, Pending, Running
 from tidemill.store import Store, changes, leases, migrate, open_store, retried, writing
+from tidemill.store.postgres_connections import Connections, connect
 from tidemill.store.postgres_errors import explained
 from tidemill.store.postgres_sql import translate
 
@@ -439,6 +440,18 @@ class TestErrors:
                     pass
         assert not desk.store.database.busy
         desk.execute(LINE, "x")
+
+
+def test_a_connection_made_while_all_are_closed_is_closed_when_it_is_given_back(postgres_url: str) -> None:
+    def make() -> Any:
+        connections.close()
+        return connect(postgres_url, DEFAULT_LIMITS, durability="process")
+
+    connections = Connections(make, 1)
+    first = connections.take(1)
+    connections.give(first)
+    assert first.closed
+    connections.give(connections.take(1))
 
 
 def test_a_forked_child_leaves_its_parents_connections_alone(desk: Any) -> None:

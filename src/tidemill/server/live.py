@@ -79,6 +79,7 @@ class Live:
         self._ending: asyncio.Task[None] | None = None
         self._listeners: set[Listener] = set()
         self._reader: Reader | None = None
+        self._former: list[Reader] = []
         self._database: Database | None = None
         self.closed = False
 
@@ -149,6 +150,7 @@ class Live:
         self._listeners.discard(listener)
         if not self._listeners and self._reader is not None:
             self._reader.stop()
+            self._former = [*(reader for reader in self._former if reader.reads), self._reader]
             self._reader = None
 
     async def close(self) -> None:
@@ -156,8 +158,8 @@ class Live:
         self._end()
         if self._ending is not None:
             self._ending.cancel()
-        if self._reader is not None:
-            await asyncio.to_thread(self._reader.join)
+        for reader in filter(None, [*self._former, self._reader]):
+            await asyncio.to_thread(reader.join)
 
     async def _end_with_the_server(self) -> None:
         await self._stopping.wait()
@@ -186,6 +188,11 @@ class Reader:
     def stop(self) -> None:
         self._stopped.set()
         self._taken.set()
+
+    @property
+    def reads(self) -> bool:
+        """Whether it has not ended yet; it does soon after it was stopped."""
+        return self._thread.is_alive()
 
     def join(self) -> None:
         self._thread.join()

@@ -153,6 +153,7 @@ class Connections:
         self._idle: list[Connection] = []
         self._taken: list[Connection] = []
         self._being_made = 0
+        self._closings = 0
         self._change = threading.Condition()
 
     def take(self, seconds: float) -> Connection:
@@ -175,6 +176,7 @@ class Connections:
                     return connection
                 connection.close()
             self._being_made += 1
+            closings = self._closings
         try:
             connection = self._make()
         except BaseException:
@@ -184,7 +186,10 @@ class Connections:
             raise
         with self._change:
             self._being_made -= 1
-            self._taken.append(connection)
+            if closings == self._closings:  # else everything was closed meanwhile, and so is this when it is given back
+                self._taken.append(connection)
+            else:
+                self._change.notify()
         return connection
 
     def give(self, connection: Connection) -> None:
@@ -203,9 +208,11 @@ class Connections:
     def close(self) -> None:
         """Closes those that nobody uses; the others are closed when they are given back."""
         with self._change:
+            self._closings += 1
             self._taken.clear()
             while self._idle:
                 self._idle.pop().close()
+            self._change.notify_all()
 
     def forget_after_fork(self) -> None:
         """In a forked child: drops the parent's connections. They are not closed as such, since that would tell the server;

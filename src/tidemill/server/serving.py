@@ -25,6 +25,7 @@ from tidemill.store import Store, open_store
 GRACE_SECONDS = 10
 _KEEP_ALIVE_SECONDS = 75
 _BACKLOG = 2048
+_SECONDS_BETWEEN_LOOKS = 0.05
 
 
 class Server(uvicorn.Server):
@@ -56,6 +57,22 @@ class Server(uvicorn.Server):
                 await asyncio.wait_for(self._services.stopping.wait(), 1.0)
             except TimeoutError:
                 pass
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn does it, which tells those who are connected. Who was just being accepted would not hear of it, and could
+        go on asking until everything is cut off."""
+        latecomers = asyncio.create_task(self._tell_latecomers(set(self.server_state.connections)))
+        try:
+            await super().shutdown(sockets)
+        finally:
+            latecomers.cancel()
+
+    async def _tell_latecomers(self, told: set[object]) -> None:
+        while True:
+            await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
+            for connection in self.server_state.connections - told:
+                connection.shutdown()
+                told.add(connection)
 
     def stop(self) -> None:
         """Asks it to stop; to be called in its event loop."""

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 import threading
+import time
 from bisect import bisect_right
 from collections.abc import AsyncGenerator
 from operator import attrgetter
@@ -32,6 +33,8 @@ _BYTES_IN_RING = 16 * 1024 * 1024
 # all who come back find what they missed in the ring.
 _CHANGES_TO_REPEAT = 1000
 _SECONDS_A_WAIT = 0.25
+# Even if no change is told of: should one ever go unnoticed, it is late, and not lost.
+_SECONDS_BETWEEN_READS = 5.0
 _SECONDS_AFTER_ERROR = 1.0
 _EVERYTHING = Selection()
 _position_of = attrgetter("position")
@@ -224,8 +227,10 @@ class Reader:
             return EventPage([following.reset(latest)], latest)
         if page.position != position:
             return page
+        until = time.monotonic() + _SECONDS_BETWEEN_READS
         while not self._stopped.is_set() and not self._database.wait_for_change(_SECONDS_A_WAIT):
-            pass
+            if time.monotonic() > until:
+                break
         return None
 
     def _hand_over(self, page: EventPage, size: int) -> None:

@@ -133,6 +133,7 @@ class FollowedStream {
         signal: request.signal,
         cache: 'no-store',
       });
+      if (this.request !== request) return; // it was given up for another just as it opened
       if (!response.ok || response.body === null) throw new Error(`${response.status}`);
       this.heard();
       this.open = true;
